@@ -1,0 +1,1 @@
+"""ODS organisations, mailboxes, and the polling schedule."""

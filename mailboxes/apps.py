@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class MailboxesConfig(AppConfig):
+    name = "mailboxes"
+    label = "mailboxes"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,118 @@
+"""A MESH mailbox that a team looks after: how to reach it, how it is worked, and how it is doing."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from certificates.models import ClientIdentity, Environment
+from mailboxes.models.organisation import Organisation
+from meshportal.accounts.models import TeamOwned
+from meshportal.core.fields import SealedTextField
+from meshportal.core.models import Leased
+
+mailbox_id_shape = RegexValidator(
+    r"^[A-Z0-9]{1,100}$", "A mailbox ID is capital letters and digits without spaces, such as X26HC005."
+)
+# MESH API specification, Check an inbox: at most every five minutes unless more is waiting, at least daily.
+MIN_POLL_SECONDS = 300
+MAX_POLL_SECONDS = 86_400
+
+
+class Mode(models.TextChoices):
+    """How the portal works a mailbox. Watch is for mailboxes whose real consumer is another client."""
+
+    COLLECT = "collect", "Collect"
+    WATCH = "watch", "Watch only"
+    PAUSED = "paused", "Paused"
+
+
+class Mailbox(Leased, TeamOwned):
+    """One mailbox in one environment, worked by one worker at a time (promise P5)."""
+
+    environment = models.CharField(max_length=10, choices=Environment.choices)
+    mailbox_id = models.CharField("mailbox ID", max_length=100, validators=[mailbox_id_shape])
+    name = models.CharField(max_length=150)
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="mailboxes")
+    identity = models.ForeignKey(
+        ClientIdentity, null=True, blank=True, on_delete=models.PROTECT, related_name="mailboxes"
+    )
+    password = SealedTextField()
+    mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.WATCH)
+    workflow_filter = models.CharField(max_length=255, blank=True)
+    poll_interval_seconds = models.PositiveIntegerField(
+        default=MIN_POLL_SECONDS, validators=[MinValueValidator(1), MaxValueValidator(MAX_POLL_SECONDS)]
+    )
+
+    next_poll_at = models.DateTimeField(default=timezone.now)
+    last_attempt_at = models.DateTimeField(null=True, blank=True)
+    last_listed_at = models.DateTimeField(null=True, blank=True, help_text="When a listing was last asked for.")
+    last_polled_at = models.DateTimeField(null=True, blank=True, help_text="When a listing last succeeded.")
+    last_handshake_at = models.DateTimeField(null=True, blank=True)
+    waiting_count = models.PositiveIntegerField(null=True, blank=True, help_text="About how many wait, as MESH said.")
+    consecutive_failures = models.PositiveIntegerField(default=0)
+    problem_code = models.CharField(max_length=40, blank=True)
+    problem = models.TextField(blank=True)
+    problem_advice = models.TextField(blank=True)
+    problem_since = models.DateTimeField(null=True, blank=True)
+    clock_skew_seconds = models.IntegerField(null=True, blank=True, help_text="Our clock minus MESH's.")
+    slow = models.BooleanField(default=False, help_text="Took too long last time; worked in the slow lane.")
+
+    HANDSHAKE_EVERY: ClassVar[timedelta] = timedelta(hours=24)
+    SKEW_WARNING: ClassVar[timedelta] = timedelta(minutes=5)
+
+    class Meta:
+        verbose_name_plural = "mailboxes"
+        constraints = (
+            models.UniqueConstraint(fields=["environment", "mailbox_id"], name="mailbox_once"),
+            models.CheckConstraint(condition=Q(environment__in=Environment.values), name="mailbox_environment"),
+            models.CheckConstraint(condition=Q(mode__in=Mode.values), name="mailbox_mode"),
+            models.CheckConstraint(
+                condition=Q(lease_token__isnull=True, lease_until__isnull=True)
+                | Q(lease_token__isnull=False, lease_until__isnull=False),
+                name="mailbox_lease_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(environment=Environment.SANDBOX, poll_interval_seconds__gte=1)
+                | Q(poll_interval_seconds__gte=MIN_POLL_SECONDS),
+                name="mailbox_poll_not_too_often",
+            ),
+            models.CheckConstraint(
+                condition=Q(poll_interval_seconds__lte=MAX_POLL_SECONDS), name="mailbox_poll_at_least_daily"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=["next_poll_at"], condition=~Q(mode="paused"), name="mailbox_due"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.mailbox_id})"
+
+    @property
+    def poll_interval(self) -> timedelta:
+        return timedelta(seconds=self.poll_interval_seconds)
+
+    def overdue_at(self, now: datetime) -> bool:
+        """True when a worked mailbox was not listed for three of its intervals (and at least a minute)."""
+        if self.mode == Mode.PAUSED:
+            return False
+        allowed = max(self.poll_interval * 3, timedelta(minutes=1))
+        return now - (self.last_polled_at or self.created_at) > allowed
+
+    @property
+    def health(self) -> str:
+        """One of ok, problem, late, new, paused: the word that the list shows."""
+        if self.mode == Mode.PAUSED:
+            return "paused"
+        if self.problem_code:
+            return "problem"
+        if self.overdue_at(timezone.now()):
+            return "late"
+        return "ok" if self.last_polled_at else "new"

@@ -1,0 +1,149 @@
+"""What people do with mailboxes. Each act is one transaction with its audit row."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from certificates.models import ClientIdentity
+from mailboxes.models import Mailbox, Mode, Organisation
+from mailboxes.problems import london
+from meshportal.accounts.models import Team
+from meshportal.audit import services as audit
+from meshportal.audit.actors import Actor
+from meshportal.core.acts import Refused
+
+# MESH asks for at most one listing in five minutes. A person may ask for one between two, but not hammer.
+POLL_NOW_GAP = timedelta(seconds=60)
+
+
+def add_mailbox(
+    *,
+    actor: Actor,
+    team: Team,
+    environment: str,
+    mailbox_id: str,
+    name: str,
+    ods_code: str,
+    password: str,
+    identity: ClientIdentity | None,
+    mode: str = Mode.WATCH,
+    workflow_filter: str = "",
+    poll_interval_seconds: int | None = None,
+    organisation_name: str = "",
+) -> Mailbox:
+    """Adds a mailbox to ``team``; an unknown ODS code becomes an organisation. Raises ValidationError by field."""
+    organisation = Organisation.objects.filter(ods_code=ods_code.upper()).first() or Organisation(
+        ods_code=ods_code.upper(), name=organisation_name
+    )
+    mailbox = Mailbox(
+        team=team,
+        environment=environment,
+        mailbox_id=mailbox_id.upper(),
+        name=name,
+        password=password,
+        identity=identity,
+        mode=mode,
+        workflow_filter=workflow_filter,
+    )
+    if poll_interval_seconds is not None:
+        mailbox.poll_interval_seconds = poll_interval_seconds
+    check_workflow_filter(workflow_filter)
+    if identity is not None and (identity.team_id != team.pk or identity.environment != environment):
+        raise ValidationError({"identity": "Choose a certificate of this team and this environment."})
+    if not password:
+        raise ValidationError({"password": "Enter the mailbox's password, from the second of the two e-mails."})
+    with transaction.atomic():
+        if organisation._state.adding:
+            organisation.full_clean()
+            organisation.save()
+        mailbox.organisation = organisation
+        mailbox.full_clean()
+        mailbox.save()
+        audit.record(
+            actor=actor,
+            action="mailbox.added",
+            target=mailbox,
+            team=team,
+            after={"environment": environment, "mailbox_id": mailbox.mailbox_id, "ods_code": ods_code, "mode": mode},
+        )
+    return mailbox
+
+
+def check_workflow_filter(value: str) -> None:
+    """MESH knows equal, starts with and contains, each negatable; ``*X`` alone would lose a letter. Raises ValidationError."""
+    bare = value.removeprefix("!")
+    if bare.startswith("*") and not (bare.endswith("*") and len(bare) > 2):
+        raise ValidationError(
+            {"workflow_filter": "Write *WORD* for “contains”. MESH has no “ends with”, and *WORD alone loses a letter."}
+        )
+
+
+def poll_now(*, actor: Actor, mailbox: Mailbox) -> None:
+    """Makes the mailbox due at once. Raises Refused while it is paused, being polled, or was polled within a minute."""
+    now = timezone.now()
+    with transaction.atomic():
+        mailbox = Mailbox.objects.select_for_update(of=("self",)).select_related("team").get(pk=mailbox.pk)
+        if mailbox.mode == Mode.PAUSED:
+            raise Refused("This mailbox is paused. Nothing is polled until somebody takes it up again.")
+        if mailbox.lease_until is not None and mailbox.lease_until > now:
+            raise Refused("This mailbox is being polled right now. The page shows the outcome in a moment.")
+        if mailbox.last_listed_at is not None and now - mailbox.last_listed_at < POLL_NOW_GAP:
+            raise Refused(
+                f"This mailbox was polled at {london(mailbox.last_listed_at)}. MESH asks clients to leave time between "
+                "polls: try again in a minute."
+            )
+        Mailbox.objects.filter(pk=mailbox.pk).update(next_poll_at=now, slow=False)
+        audit.record(actor=actor, action="mailbox.poll_asked", target=mailbox, team=mailbox.team)
+
+
+def bring_forward(mailbox: Mailbox) -> None:
+    """Makes the next poll as early as the gap allows, for an act that waits for it."""
+    earliest = timezone.now()
+    if mailbox.last_listed_at is not None:
+        earliest = max(earliest, mailbox.last_listed_at + POLL_NOW_GAP)
+    Mailbox.objects.filter(pk=mailbox.pk, next_poll_at__gt=earliest).update(next_poll_at=earliest)
+
+
+def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **changes: Any) -> Mailbox:
+    """Changes settings of a mailbox (mode, name, password, identity, workflow_filter, poll_interval_seconds).
+
+    The next turn uses them at once, with a fresh handshake. The audit row holds the changed fields both ways, the
+    password never. Raises ValidationError by field.
+    """
+    allowed = {"mode", "name", "password", "identity", "workflow_filter", "poll_interval_seconds"}
+    if unknown := set(changes) - allowed:
+        raise TypeError(f"Not settings of a mailbox: {sorted(unknown)}")
+    with transaction.atomic():
+        mailbox = Mailbox.objects.select_for_update(of=("self",)).select_related("team", "identity").get(pk=mailbox.pk)
+        before = {name: _shown(name, getattr(mailbox, name)) for name in changes}
+        for name, value in changes.items():
+            setattr(mailbox, name, value)
+        check_workflow_filter(mailbox.workflow_filter)
+        identity = mailbox.identity
+        if identity is not None and (identity.team_id, identity.environment) != (mailbox.team_id, mailbox.environment):
+            raise ValidationError({"identity": "Choose a certificate of this team and this environment."})
+        mailbox.full_clean(exclude=["team", "organisation"])
+        Mailbox.objects.filter(pk=mailbox.pk).update(
+            **changes, next_poll_at=timezone.now(), last_handshake_at=None, slow=False, updated_at=timezone.now()
+        )
+        audit.record(
+            actor=actor,
+            action="mailbox.changed",
+            target=mailbox,
+            team=mailbox.team,
+            reason=reason,
+            before=before,
+            after={name: _shown(name, value) for name, value in changes.items()},
+        )
+    return mailbox
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "password":
+        return "(sealed)"
+    return str(value) if isinstance(value, ClientIdentity) else value

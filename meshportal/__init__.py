@@ -1,0 +1,1 @@
+"""meshportal: a web portal for NHS organisations that run many MESH mailboxes."""

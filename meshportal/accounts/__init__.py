@@ -1,0 +1,1 @@
+"""People, teams, roles, and the one door to a team's rows."""

@@ -1,0 +1,70 @@
+"""Celery: the doorbell. Every task says "look now" to work that stands in the database.
+
+Hence early acknowledgement, no results, no countdowns, and entries that expire before the next ring: a lost broker,
+worker or scheduler costs time, never a message. Two schedulers at once are harmless, since what is due is a row.
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "meshportal.settings")
+
+from django.conf import settings  # noqa: E402  the settings module must be named first
+
+QUEUES = ("poll", "default")
+RING_SECONDS = 2
+CANARY_SECONDS = 20
+
+app = Celery("meshportal", broker=settings.REDIS_URL)
+app.conf.update(
+    accept_content=["json"],
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={"visibility_timeout": 3600, "socket_timeout": 10, "socket_connect_timeout": 5},
+    task_acks_late=False,
+    task_create_missing_queues=True,
+    task_default_queue="default",
+    task_ignore_result=True,
+    task_routes={"messages.tasks.poll_due": {"queue": "poll"}},
+    task_serializer="json",
+    timezone="UTC",
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_hijack_root_logger=False,
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=False,
+    worker_soft_shutdown_timeout=30,
+    beat_schedule={
+        "poll-due": {
+            "task": "messages.tasks.poll_due",
+            "schedule": RING_SECONDS,
+            "options": {"queue": "poll", "expires": RING_SECONDS * 2},
+        },
+        **{
+            f"canary-{queue}": {
+                "task": "meshportal.core.tasks.canary",
+                "schedule": CANARY_SECONDS,
+                "args": [queue],
+                "options": {"queue": queue, "expires": CANARY_SECONDS - 1},
+            }
+            for queue in QUEUES
+        },
+    },
+)
+app.autodiscover_tasks(["meshportal.core", "messages"])
+
+
+@setup_logging.connect
+def _use_our_logging(**_kwargs: object) -> None:
+    """Celery would replace the handlers of the LOGGING setting; a connected receiver keeps it from doing so."""
+
+
+@worker_process_init.connect
+def _fresh_connections(**_kwargs: object) -> None:
+    """A forked worker must not share its parent's database socket."""
+    from django.db import connections
+
+    connections.close_all()

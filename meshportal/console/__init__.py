@@ -1,0 +1,1 @@
+"""The platform's own screens: sign-in, overview, audit."""

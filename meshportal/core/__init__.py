@@ -1,0 +1,1 @@
+"""Ground that every app stands on: sealed fields, payload storage, the lease, keyset pages, CSV."""

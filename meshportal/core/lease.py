@@ -1,0 +1,72 @@
+"""The one claim / extend / release mechanism (DESIGN: the database is the queue).
+
+A claim sets a random token and an expiry on a row that is due and free. Whoever holds the token may write to the row;
+every later write carries ``WHERE lease_token = mine``, so a worker that was paused past its expiry finds out before it
+changes anything. A worker that dies leaves a lease that runs out by itself: nothing needs cleaning.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from meshportal.core.models import Leased
+
+Row = TypeVar("Row", bound=Leased)
+
+
+class LeaseLost(Exception):
+    """The lease ran out and somebody else may hold the row now: stop, write nothing."""
+
+
+def free() -> Q:
+    """Rows that nobody holds."""
+    return Q(lease_token__isnull=True) | Q(lease_until__lt=timezone.now())
+
+
+def claim(due: models.QuerySet[Row], *, limit: int, duration: timedelta, **changes: Any) -> list[Row]:
+    """Claims up to ``limit`` rows of ``due`` that are free, in the order of the query set; applies ``changes`` with it.
+
+    On PostgreSQL rows that another worker is claiming are skipped; on SQLite the transaction takes the write lock
+    when it begins, so two claims never see the same free row.
+    """
+    token = uuid.uuid4()
+    with transaction.atomic():
+        keys = list(due.filter(free()).select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)[:limit])
+        if not keys:
+            return []
+        due.model._base_manager.filter(pk__in=keys).update(
+            lease_token=token, lease_until=timezone.now() + duration, **changes
+        )
+    rows = {row.pk: row for row in due.model._base_manager.filter(pk__in=keys, lease_token=token)}
+    return [rows[key] for key in keys if key in rows]
+
+
+def extend(row: Leased, duration: timedelta) -> None:
+    """Pushes the expiry. Raises :class:`LeaseLost` when the row is no longer ours."""
+    until = timezone.now() + duration
+    if not _mine(row).update(lease_until=until):
+        raise LeaseLost(f"The lease on {row} was lost.")
+    row.lease_until = until
+
+
+def hold(row: Leased) -> None:
+    """Inside a transaction: locks the row and makes sure that it is still ours. Raises :class:`LeaseLost`."""
+    if not _mine(row).select_for_update().values_list("pk").first():
+        raise LeaseLost(f"The lease on {row} was lost.")
+
+
+def release(row: Leased, **changes: Any) -> bool:
+    """Gives the row back and writes ``changes`` in one statement; False (nothing written) when it was no longer ours."""
+    done = bool(_mine(row).update(lease_token=None, lease_until=None, **changes))
+    row.lease_token = row.lease_until = None
+    return done
+
+
+def _mine(row: Leased) -> models.QuerySet[Any]:
+    return type(row)._base_manager.filter(pk=row.pk, lease_token=row.lease_token, lease_until__gte=timezone.now())

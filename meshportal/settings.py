@@ -1,0 +1,208 @@
+"""Settings, from the environment only (see :mod:`meshportal.env`). The README lists every variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from meshportal import env, logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.text("MESHPORTAL_DATA_DIR", str(BASE_DIR / "var"))).resolve()
+
+DEBUG = env.boolean("DEBUG", default=False)
+SECRET_KEY = env.secret("SECRET_KEY")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ("localhost", "127.0.0.1"))
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+
+# Sealed columns (Fernet keys) and payloads (age identities): the first key writes, all of them read.
+MESHPORTAL_KEYS = env.secrets("MESHPORTAL_KEYS")
+MESHPORTAL_PAYLOAD_KEYS = env.secrets("MESHPORTAL_PAYLOAD_KEYS")
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "django_filters",
+    "template_partials",
+    "csp",
+    "meshportal.core",
+    "meshportal.audit",
+    "meshportal.accounts",
+    "meshportal.web",
+    "certificates",
+    "mailboxes",
+    "messages",
+    "meshportal.console",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "meshportal.middleware.RequestContextMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "meshportal.middleware.SessionLimitMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "meshportal.middleware.PrivatePagesMiddleware",
+]
+
+ROOT_URLCONF = "meshportal.urls"
+WSGI_APPLICATION = "meshportal.wsgi.application"
+ASGI_APPLICATION = "meshportal.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "meshportal.web.context.portal",
+            ],
+        },
+    }
+]
+
+# --- Database -----------------------------------------------------------------------------------------------------
+_database_url = env.secret("DATABASE_URL", f"sqlite:///{DATA_DIR / 'meshportal.sqlite3'}")
+DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=60, conn_health_checks=True)}
+_engine = DATABASES["default"]["ENGINE"]
+if _engine == "django.db.backends.sqlite3":
+    # A write transaction takes its lock when it begins, so that a claim never fails half-way with "database is locked".
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 30,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=30000;",
+    }
+elif _engine != "django.db.backends.postgresql":
+    raise ImproperlyConfigured("DATABASE_URL must name PostgreSQL (postgresql://…) or SQLite (sqlite:///…).")
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis and Celery: the doorbell only (the database is the queue) ------------------------------------------------
+REDIS_URL = env.secret("REDIS_URL", "redis://127.0.0.1:6379/0")
+if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// or unix://.")
+
+# --- MESH ---------------------------------------------------------------------------------------------------------
+MESH_URLS = {
+    "live": env.text("MESHPORTAL_LIVE_URL", "https://mesh-sync.spineservices.nhs.uk"),
+    "int": env.text("MESHPORTAL_INT_URL", "https://msg.intspineservices.nhs.uk"),
+    "sandbox": env.text("MESHPORTAL_SANDBOX_URL", "https://localhost:8700"),
+}
+for _name, _url in MESH_URLS.items():
+    if not _url.startswith("https://"):
+        raise ImproperlyConfigured(f"MESHPORTAL_{_name.upper()}_URL must begin with https://.")
+MESH_SHARED_KEYS = {
+    name: env.secret(f"MESHPORTAL_{name.upper()}_SHARED_KEY", "") for name in ("live", "int", "sandbox")
+}
+# Some HSCN hosts present certificates without a subject alternative name (MESH API specification, Environments).
+MESH_CHECK_COMMON_NAME = env.boolean("MESHPORTAL_CHECK_COMMON_NAME", default=False)
+MESH_CONNECT_TIMEOUT = env.integer("MESHPORTAL_CONNECT_TIMEOUT", 10, minimum=1, maximum=120)
+MESH_READ_TIMEOUT = env.integer("MESHPORTAL_READ_TIMEOUT", 60, minimum=1, maximum=900)
+MESH_MAX_MESSAGE_BYTES = env.integer("MESHPORTAL_MAX_MESSAGE_MB", 20_000, minimum=1, maximum=200_000) * 1024 * 1024
+LEASE_SECONDS = env.integer("MESHPORTAL_LEASE_SECONDS", 300, minimum=2, maximum=3600)
+RETRY_BASE_SECONDS = env.integer("MESHPORTAL_RETRY_BASE_SECONDS", 60, minimum=1, maximum=3600)
+# A download that fails by itself is put aside after so many tries; one that fails with the network gets many more.
+MAX_ATTEMPTS = env.integer("MESHPORTAL_MAX_ATTEMPTS", 5, minimum=1, maximum=100)
+MAX_NETWORK_ATTEMPTS = env.integer("MESHPORTAL_MAX_NETWORK_ATTEMPTS", 30, minimum=1, maximum=1000)
+LIST_PAGE_SIZE = env.integer("MESHPORTAL_LIST_PAGE_SIZE", 500, minimum=10, maximum=5000)
+TURN_SECONDS = env.integer("MESHPORTAL_TURN_SECONDS", 60, minimum=1, maximum=600)
+SHARD_SECONDS = env.integer("MESHPORTAL_SHARD_SECONDS", 30, minimum=1, maximum=600)
+POLL_THREADS = env.integer("MESHPORTAL_POLL_THREADS", 8, minimum=1, maximum=100)
+POLL_SLOW_THREADS = env.integer("MESHPORTAL_POLL_SLOW_THREADS", 2, minimum=1, maximum=50)
+
+# --- Payload storage ------------------------------------------------------------------------------------------------
+PREVIEW_BYTES = env.integer("MESHPORTAL_PREVIEW_KB", 256, minimum=1, maximum=10_240) * 1024
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "payloads": {
+        "BACKEND": env.text("MESHPORTAL_PAYLOAD_STORAGE", "meshportal.core.storage.DurableFileSystemStorage"),
+    },
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+_bucket = env.text("MESHPORTAL_PAYLOAD_BUCKET")
+if _bucket:
+    STORAGES["payloads"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {"bucket_name": _bucket, "file_overwrite": True, "default_acl": None},
+    }
+PAYLOAD_DIR = DATA_DIR / "payloads"
+
+# --- Static files ---------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+
+# --- Sign-in --------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SESSION_COOKIE_NAME = "meshportal_session"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_IDLE_SECONDS = env.integer("MESHPORTAL_SESSION_IDLE_MINUTES", 30, minimum=1, maximum=1440) * 60
+SESSION_HARD_SECONDS = env.integer("MESHPORTAL_SESSION_HARD_HOURS", 12, minimum=1, maximum=24) * 3600
+SESSION_COOKIE_AGE = SESSION_HARD_SECONDS
+TRUSTED_PROXY_COUNT = env.integer("MESHPORTAL_TRUSTED_PROXIES", 0, minimum=0, maximum=5)
+
+# --- Transport security: on unless the portal is told that it is served in clear (a demo on this machine) ------------
+SECURE = env.boolean("MESHPORTAL_SECURE", default=True)
+SESSION_COOKIE_SECURE = SECURE
+CSRF_COOKIE_SECURE = SECURE
+SECURE_SSL_REDIRECT = SECURE
+SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$", r"^healthz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE
+SECURE_HSTS_PRELOAD = SECURE
+if TRUSTED_PROXY_COUNT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- Words, time, logs ----------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "Europe/London"
+USE_TZ = True
+USE_I18N = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+LOGGING = logs.configuration(level=env.text("LOG_LEVEL", "INFO").upper(), pretty=env.boolean("LOG_PRETTY", default=False))
+SILENCED_SYSTEM_CHECKS: list[str] = []

@@ -1,0 +1,20 @@
+"""Every URL of the site."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from meshportal import health
+from meshportal.console.views import session
+
+urlpatterns = [
+    path("livez", health.livez, name="livez"),
+    path("readyz", health.readyz, name="readyz"),
+    path("healthz", health.healthz, name="healthz"),
+    path("sign-in/", session.SignIn.as_view(), name="sign-in"),
+    path("sign-out/", session.SignOut.as_view(), name="sign-out"),
+    path("", session.Home.as_view(), name="home"),
+    path("t/<slug:team>/", include("meshportal.console.urls")),
+    path("t/<slug:team>/mailboxes/", include("mailboxes.urls")),
+    path("t/<slug:team>/", include("messages.urls")),
+]

@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class MessagesConfig(AppConfig):
+    name = "messages"
+    label = "mesh_messages"
+    default_auto_field = "django.db.models.BigAutoField"

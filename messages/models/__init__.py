@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from messages.models.event import MessageEvent
+from messages.models.message import Message, MessageType
+from messages.models.payload import Payload
+
+__all__ = ["Message", "MessageEvent", "MessageType", "Payload"]
