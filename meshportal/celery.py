@@ -16,7 +16,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "meshportal.settings")
 from django.conf import settings  # noqa: E402  the settings module must be named first
 
 QUEUES = ("poll", "default")
-RING_SECONDS = 2
 CANARY_SECONDS = 20
 
 app = Celery("meshportal", broker=settings.REDIS_URL)
@@ -40,8 +39,8 @@ app.conf.update(
     beat_schedule={
         "poll-due": {
             "task": "messages.tasks.poll_due",
-            "schedule": RING_SECONDS,
-            "options": {"queue": "poll", "expires": RING_SECONDS * 2},
+            "schedule": settings.RING_SECONDS,
+            "options": {"queue": "poll", "expires": settings.RING_SECONDS * 2},
         },
         **{
             f"canary-{queue}": {

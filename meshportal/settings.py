@@ -91,6 +91,8 @@ if _engine == "django.db.backends.sqlite3":
         "timeout": 30,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=30000;",
     }
+    # A file, as in use: Django's in-memory test database has other locks.
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 elif _engine != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL must name PostgreSQL (postgresql://…) or SQLite (sqlite:///…).")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -117,6 +119,7 @@ MESH_CHECK_COMMON_NAME = env.boolean("MESHPORTAL_CHECK_COMMON_NAME", default=Fal
 MESH_CONNECT_TIMEOUT = env.integer("MESHPORTAL_CONNECT_TIMEOUT", 10, minimum=1, maximum=120)
 MESH_READ_TIMEOUT = env.integer("MESHPORTAL_READ_TIMEOUT", 60, minimum=1, maximum=900)
 MESH_MAX_MESSAGE_BYTES = env.integer("MESHPORTAL_MAX_MESSAGE_MB", 20_000, minimum=1, maximum=200_000) * 1024 * 1024
+RING_SECONDS = env.integer("MESHPORTAL_RING_SECONDS", 2, minimum=1, maximum=60)
 LEASE_SECONDS = env.integer("MESHPORTAL_LEASE_SECONDS", 300, minimum=2, maximum=3600)
 RETRY_BASE_SECONDS = env.integer("MESHPORTAL_RETRY_BASE_SECONDS", 60, minimum=1, maximum=3600)
 # A download that fails by itself is put aside after so many tries; one that fails with the network gets many more.

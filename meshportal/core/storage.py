@@ -37,6 +37,9 @@ class DurableFileSystemStorage(FileSystemStorage):
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in missing:
             _sync_directory(folder.parent)
+        # What a killed process left of an earlier try at the same file.
+        for stale in target.parent.glob(f".{target.name}.*.part"):
+            stale.unlink(missing_ok=True)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from certificates.models import ClientIdentity, Environment
+from mailboxes import selectors, services
+from mailboxes.models import Mode
+from meshportal.accounts.scoping import in_team
+from meshportal.audit.actors import Actor
+from meshportal.core.commands import ask_secret, sentences
+
+
+class Command(BaseCommand):
+    help = "Changes a mailbox: its mode, name, password, certificate, workflow filter or poll interval."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("mailbox_id")
+        parser.add_argument("--environment", choices=Environment.values)
+        parser.add_argument("--mode", choices=Mode.values)
+        parser.add_argument("--name")
+        parser.add_argument("--identity", help="the name of the client certificate")
+        parser.add_argument("--workflow-filter")
+        parser.add_argument("--poll-seconds", type=int)
+        parser.add_argument("--password", action="store_true", help="ask for a new password")
+        parser.add_argument("--reason", default="", help="why; kept in the audit trail")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        mailbox = selectors.named(options["mailbox_id"], environment=options["environment"])
+        if mailbox is None:
+            raise CommandError(selectors.not_named(options["mailbox_id"]))
+        changes: dict[str, Any] = {
+            name: options[option]
+            for name, option in (
+                ("mode", "mode"),
+                ("name", "name"),
+                ("workflow_filter", "workflow_filter"),
+                ("poll_interval_seconds", "poll_seconds"),
+            )
+            if options[option] is not None
+        }
+        if options["identity"]:
+            changes["identity"] = (
+                in_team(ClientIdentity, mailbox.team)
+                .filter(environment=mailbox.environment, name=options["identity"])
+                .first()
+            )
+            if changes["identity"] is None:
+                raise CommandError(f"The team has no certificate {options['identity']} for {mailbox.environment}.")
+        if options["password"]:
+            changes["password"] = ask_secret("New password of the mailbox", variable="MESHPORTAL_MAILBOX_PASSWORD")
+        if not changes:
+            raise CommandError("Say what to change; see --help.")
+        try:
+            services.change_mailbox(
+                actor=Actor.command("set_mailbox"), mailbox=mailbox, reason=options["reason"], **changes
+            )
+        except ValidationError as error:
+            raise CommandError(sentences(error)) from None
+        self.stdout.write(f"Changed {', '.join(sorted(changes)).replace('_', ' ')} of {mailbox}.")

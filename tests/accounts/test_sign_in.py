@@ -1,0 +1,99 @@
+"""Sign-in: recorded, held back after failures, ended after an idle time."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from meshportal.accounts import sessions
+from meshportal.audit.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "correct horse battery"
+
+
+def sign_in(client: Client, email: str, password: str) -> Any:
+    return client.post("/sign-in/", {"username": email, "password": password})
+
+
+def test_signing_in_and_out_is_recorded(client: Client, member: Any) -> None:
+    user = member("viewer")
+    assert sign_in(client, user.email.upper(), PASSWORD).status_code == 302
+    assert client.post("/sign-out/").status_code == 302
+    actions = list(AuditEvent.objects.order_by("id").values_list("action", "actor_id"))
+    assert actions == [("session.signed_in", str(user.pk)), ("session.signed_out", str(user.pk))]
+
+
+def test_signing_out_is_a_post(client: Client, member: Any) -> None:
+    client.force_login(member("viewer"))
+    assert client.get("/sign-out/").status_code == 405
+    assert "_auth_user_id" in client.session
+
+
+def test_a_wrong_password_and_an_unknown_person_look_the_same(client: Client, member: Any) -> None:
+    user = member("viewer")
+    wrong = sign_in(client, user.email, "wrong").content.decode()
+    unknown = sign_in(client, "nobody@example.org", "wrong").content.decode()
+    sentence = "The email address or the password is not right"
+    assert sentence in wrong
+    assert sentence in unknown
+
+
+def test_a_password_is_never_kept(client: Client, member: Any) -> None:
+    sign_in(client, member("viewer").email, "PLANTED-PASSWORD")
+    event = AuditEvent.objects.get()
+    assert "PLANTED" not in repr(event.__dict__)
+
+
+def test_too_many_failures_hold_back_even_the_right_password(client: Client, member: Any) -> None:
+    user = member("viewer")
+    for _ in range(sessions.MAX_PER_EMAIL):
+        sign_in(client, user.email, "wrong")
+    answer = sign_in(client, user.email, PASSWORD)
+    assert answer.status_code == 200
+    assert "Wait 10 minutes" in answer.content.decode()
+    assert AuditEvent.objects.filter(action="session.sign_in_failed").count() == sessions.MAX_PER_EMAIL
+
+
+def test_an_idle_session_ends(client: Client, member: Any, settings: Any, team: Any) -> None:
+    client.force_login(member("viewer"))
+    address = f"/t/{team.slug}/mailboxes/"
+    assert client.get(address).status_code == 200
+    session = client.session
+    session["seen"] = int(time.time()) - settings.SESSION_IDLE_SECONDS - 1
+    session.save()
+    answer = client.get(address)
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/sign-in/")
+
+
+def test_a_page_that_refreshes_itself_keeps_no_session_alive(client: Client, member: Any, team: Any) -> None:
+    client.force_login(member("viewer"))
+    address = f"/t/{team.slug}/mailboxes/"
+    client.get(address)
+    session = client.session
+    session["seen"] = then = int(time.time()) - 600
+    session.save()
+    client.get(address, headers={"X-Portal-Refresh": "1"})
+    assert client.session["seen"] == then
+    client.get(address)
+    assert client.session["seen"] > then
+
+
+def test_the_hard_limit_ends_a_busy_session(client: Client, member: Any, settings: Any, team: Any) -> None:
+    client.force_login(member("viewer"))
+    client.get(f"/t/{team.slug}/mailboxes/")
+    session = client.session
+    session["began"] = int(time.time()) - settings.SESSION_HARD_SECONDS - 1
+    session.save()
+    assert client.get(f"/t/{team.slug}/mailboxes/").status_code == 302
+
+
+def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(rf: Any, settings: Any) -> None:
+    request = rf.get("/", headers={"X-Forwarded-For": "1.2.3.4, 10.0.0.1"}, REMOTE_ADDR="10.0.0.9")
+    assert sessions.client_address(request) == "10.0.0.9"
+    settings.TRUSTED_PROXY_COUNT = 1
+    assert sessions.client_address(request) == "10.0.0.1"
