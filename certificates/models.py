@@ -53,9 +53,7 @@ class TrustBundle(BaseModel):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(
-                fields=["environment"], condition=models.Q(current=True), name="trust_bundle_one_current"
-            ),
+            models.UniqueConstraint(fields=["environment"], condition=models.Q(current=True), name="trust_bundle_one_current"),
             models.CheckConstraint(condition=models.Q(environment__in=Environment.values), name="bundle_environment"),
         )
 

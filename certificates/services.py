@@ -65,9 +65,7 @@ def add_identity(
         team=team,
         environment=environment,
         name=name,
-        certificate_pem="".join(
-            found.public_bytes(serialization.Encoding.PEM).decode() for found in ordered
-        ),
+        certificate_pem="".join(found.public_bytes(serialization.Encoding.PEM).decode() for found in ordered),
         private_key=key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode(),

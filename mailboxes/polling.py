@@ -36,11 +36,7 @@ def claim_due(*, slow: bool) -> Mailbox | None:
 
     The next turn is scheduled with the claim itself, one interval from now.
     """
-    due = (
-        Mailbox.objects.exclude(mode=Mode.PAUSED)
-        .filter(next_poll_at__lte=timezone.now(), slow=slow)
-        .order_by("next_poll_at")
-    )
+    due = Mailbox.objects.exclude(mode=Mode.PAUSED).filter(next_poll_at__lte=timezone.now(), slow=slow).order_by("next_poll_at")
     # Looking costs no write lock, and most looks find nothing.
     return _claim(due) if due.exists() else None
 

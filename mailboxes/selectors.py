@@ -22,9 +22,7 @@ def mailboxes_of(team: Team) -> QuerySet[Mailbox]:
 
 def overdue_count() -> int:
     """How many mailboxes of all teams are due and were not picked up in time. For machines: no names."""
-    return (
-        Mailbox.objects.exclude(mode=Mode.PAUSED).filter(next_poll_at__lt=timezone.now() - PICK_UP_WITHIN).count()
-    )
+    return Mailbox.objects.exclude(mode=Mode.PAUSED).filter(next_poll_at__lt=timezone.now() - PICK_UP_WITHIN).count()
 
 
 def named(mailbox_id: str, *, environment: str | None = None) -> Mailbox | None:

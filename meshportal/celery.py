@@ -13,7 +13,7 @@ from celery.signals import setup_logging, worker_process_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "meshportal.settings")
 
-from django.conf import settings  # noqa: E402  the settings module must be named first
+from django.conf import settings
 
 QUEUES = ("poll", "default")
 CANARY_SECONDS = 20

@@ -51,7 +51,7 @@ class SessionLimitMiddleware:
                 return redirect_to_login(request.get_full_path())
             # A page that refreshes by itself must not keep an unattended session alive.
             by_itself = request.headers.get("X-Portal-Refresh") == "1"
-            if not by_itself and now - seen > 60 or "seen" not in request.session:
+            if (not by_itself and now - seen > 60) or "seen" not in request.session:
                 request.session["seen"] = now
         return self.get_response(request)
 

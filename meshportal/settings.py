@@ -111,9 +111,7 @@ MESH_URLS = {
 for _name, _url in MESH_URLS.items():
     if not _url.startswith("https://"):
         raise ImproperlyConfigured(f"MESHPORTAL_{_name.upper()}_URL must begin with https://.")
-MESH_SHARED_KEYS = {
-    name: env.secret(f"MESHPORTAL_{name.upper()}_SHARED_KEY", "") for name in ("live", "int", "sandbox")
-}
+MESH_SHARED_KEYS = {name: env.secret(f"MESHPORTAL_{name.upper()}_SHARED_KEY", "") for name in ("live", "int", "sandbox")}
 # Some HSCN hosts present certificates without a subject alternative name (MESH API specification, Environments).
 MESH_CHECK_COMMON_NAME = env.boolean("MESHPORTAL_CHECK_COMMON_NAME", default=False)
 MESH_CONNECT_TIMEOUT = env.integer("MESHPORTAL_CONNECT_TIMEOUT", 10, minimum=1, maximum=120)

@@ -124,9 +124,7 @@ def link_report(report: Message) -> None:
     if not report.linked_mesh_id:
         return
     failed = (
-        Message.objects.filter(
-            team_id=report.team_id, environment=report.environment, mesh_id=report.linked_mesh_id
-        )
+        Message.objects.filter(team_id=report.team_id, environment=report.environment, mesh_id=report.linked_mesh_id)
         .exclude(pk=report.pk)
         .order_by("-direction")
         .first()
@@ -188,9 +186,7 @@ def failed(mailbox: Mailbox, message: Message, error: Exception, *, host: str) -
     detail = {"problem": problem.sentence, "attempt": message.attempts}
     log.warning("download_failed", mailbox=mailbox.mailbox_id, message_id=message.mesh_id, problem=problem.code)
     if message.attempts >= limit:
-        records.move(
-            message, State.QUARANTINED, kind="quarantined", detail=detail, next_attempt_at=None, **_said(problem)
-        )
+        records.move(message, State.QUARANTINED, kind="quarantined", detail=detail, next_attempt_at=None, **_said(problem))
         return problem
     with transaction.atomic():
         Message.objects.filter(pk=message.pk, state=message.state).update(

@@ -41,9 +41,7 @@ def move(
     if to not in TRANSITIONS[before]:
         raise ValueError(f"A message cannot go from {before} to {to}.")
     with transaction.atomic():
-        changed = Message.objects.filter(pk=message.pk, state=before).update(
-            state=to, updated_at=timezone.now(), **changes
-        )
+        changed = Message.objects.filter(pk=message.pk, state=before).update(state=to, updated_at=timezone.now(), **changes)
         if not changed:
             raise Moved(f"{message} is no longer {before}.")
         MessageEvent.objects.create(
@@ -74,10 +72,7 @@ def add_all(messages: Iterable[Message], *, kind: str) -> list[Message]:
         new = [message for message in wanted if message.pk in inserted]
         now = timezone.now()
         MessageEvent.objects.bulk_create(
-            [
-                MessageEvent(message=message, at=now, kind=kind, to_state=message.state, actor_label=POLLER)
-                for message in new
-            ],
+            [MessageEvent(message=message, at=now, kind=kind, to_state=message.state, actor_label=POLLER) for message in new],
             batch_size=500,
         )
     return new

@@ -64,9 +64,7 @@ def retry(*, actor: Actor, message: Message) -> None:
     with transaction.atomic():
         message = _fresh(message)
         if message.state == State.QUARANTINED:
-            records.move(
-                message, State.LISTED, kind="retried", actor=actor.label, attempts=0, next_attempt_at=None
-            )
+            records.move(message, State.LISTED, kind="retried", actor=actor.label, attempts=0, next_attempt_at=None)
         elif message.state == State.LISTED and message.next_attempt_at is not None:
             Message.objects.filter(pk=message.pk).update(next_attempt_at=None, updated_at=timezone.now())
             records.note(message, "retried", actor=actor.label)
@@ -89,16 +87,11 @@ def discard(*, actor: Actor, message: Message, reason: str) -> None:
         message = _fresh(message)
         if message.state != State.QUARANTINED:
             raise Refused("Only a message that needs a person can be acknowledged without keeping it.")
-        records.move(
-            message, State.DISCARDING, kind="discard_asked", actor=actor.label, detail={"reason": reason.strip()}
-        )
-        audit.record(
-            actor=actor, action="message.discarded", target=message, team=message.team, reason=reason.strip()
-        )
+        records.move(message, State.DISCARDING, kind="discard_asked", actor=actor.label, detail={"reason": reason.strip()})
+        audit.record(actor=actor, action="message.discarded", target=message, team=message.team, reason=reason.strip())
         bring_forward(message.mailbox)
 
 
 def _fresh(message: Message) -> Message:
     """The row as it is now, locked where the database can."""
     return Message.objects.select_for_update(of=("self",)).select_related("team", "mailbox").get(pk=message.pk)
-

@@ -95,6 +95,4 @@ class Shard:
 
 def run_due() -> Counter[str]:
     """Works every due mailbox with the pool of the settings."""
-    return Shard(
-        threads=settings.POLL_THREADS, slow_threads=settings.POLL_SLOW_THREADS, seconds=settings.SHARD_SECONDS
-    ).run()
+    return Shard(threads=settings.POLL_THREADS, slow_threads=settings.POLL_SLOW_THREADS, seconds=settings.SHARD_SECONDS).run()

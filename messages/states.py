@@ -38,8 +38,7 @@ MEANINGS: dict[str, str] = {
     State.GONE: "MESH no longer offers this message, and the portal never held its body.",
     State.WATCHED: "The message is in the inbox of a watched mailbox. Its own client is expected to collect it.",
     State.LEFT: (
-        "The message is no longer in the inbox of a watched mailbox: some client collected it, or MESH withdrew it "
-        "after 5 days."
+        "The message is no longer in the inbox of a watched mailbox: some client collected it, or MESH withdrew it after 5 days."
     ),
 }
 

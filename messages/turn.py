@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from mailboxes import connections, polling
 from mailboxes.models import Mailbox, Mode
-from mailboxes.problems import UNREADABLE_SECRET, INTERNAL, NotConfigured, Problem, explain
+from mailboxes.problems import INTERNAL, UNREADABLE_SECRET, NotConfigured, Problem, explain
 from meshportal.core.crypto import CannotUnseal
 from meshportal.core.lease import LeaseLost
 from meshportal.mesh import MeshClient, errors
@@ -187,9 +187,7 @@ def _list(turn: Turn, client: MeshClient) -> tuple[list[str], bool]:
     mesh_ids: dict[str, None] = {}
     about: int | None = None
     whole = True
-    for page in client.iter_inbox_pages(
-        max_results=settings.LIST_PAGE_SIZE, workflow_filter=mailbox.workflow_filter or None
-    ):
+    for page in client.iter_inbox_pages(max_results=settings.LIST_PAGE_SIZE, workflow_filter=mailbox.workflow_filter or None):
         mesh_ids |= dict.fromkeys(page.message_ids)
         about = page.approx_count if about is None else about
         polling.extend(mailbox)
@@ -208,9 +206,9 @@ def _list(turn: Turn, client: MeshClient) -> tuple[list[str], bool]:
 
 def _settle(turn: Turn, client: MeshClient) -> None:
     """Acknowledges what an earlier turn stored, or a person discarded, without looking at the inbox first."""
-    rows = Message.objects.filter(
-        mailbox=turn.mailbox, direction=Direction.IN, state__in=[State.STORED, State.DISCARDING]
-    ).defer("headers", "subject")
+    rows = Message.objects.filter(mailbox=turn.mailbox, direction=Direction.IN, state__in=[State.STORED, State.DISCARDING]).defer(
+        "headers", "subject"
+    )
     for message in rows.order_by("seen_at")[:1000]:
         polling.extend(turn.mailbox)
         _acknowledge(turn, client, message)
@@ -317,4 +315,3 @@ def _watch(turn: Turn, client: MeshClient, mesh_ids: list[str], *, whole: bool) 
         polling.extend(turn.mailbox)
         _whole(turn, lambda message=message: watch.look(client, message, host=turn.host))
     turn.report(f"Watch only: nothing was downloaded or acknowledged. {turn.tally.left} left the inbox.")
-

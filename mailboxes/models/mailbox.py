@@ -39,9 +39,7 @@ class Mailbox(Leased, TeamOwned):
     mailbox_id = models.CharField("mailbox ID", max_length=100, validators=[mailbox_id_shape])
     name = models.CharField(max_length=150)
     organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="mailboxes")
-    identity = models.ForeignKey(
-        ClientIdentity, null=True, blank=True, on_delete=models.PROTECT, related_name="mailboxes"
-    )
+    identity = models.ForeignKey(ClientIdentity, null=True, blank=True, on_delete=models.PROTECT, related_name="mailboxes")
     password = SealedTextField()
     mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.WATCH)
     workflow_filter = models.CharField(max_length=255, blank=True)
@@ -82,15 +80,9 @@ class Mailbox(Leased, TeamOwned):
                 | Q(poll_interval_seconds__gte=MIN_POLL_SECONDS),
                 name="mailbox_poll_not_too_often",
             ),
-            models.CheckConstraint(
-                condition=Q(poll_interval_seconds__lte=MAX_POLL_SECONDS), name="mailbox_poll_at_least_daily"
-            ),
+            models.CheckConstraint(condition=Q(poll_interval_seconds__lte=MAX_POLL_SECONDS), name="mailbox_poll_at_least_daily"),
         )
-        indexes = (
-            models.Index(
-                fields=["next_poll_at"], condition=~Q(mode="paused"), name="mailbox_due"
-            ),
-        )
+        indexes = (models.Index(fields=["next_poll_at"], condition=~Q(mode="paused"), name="mailbox_due"),)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.mailbox_id})"

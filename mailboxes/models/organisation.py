@@ -7,9 +7,7 @@ from django.db import models
 
 from meshportal.core.models import BaseModel
 
-ods_code_shape = RegexValidator(
-    r"^[A-Z0-9]{3,12}$", "An ODS code is 3 to 12 capital letters and digits, such as RH8 or G81086."
-)
+ods_code_shape = RegexValidator(r"^[A-Z0-9]{3,12}$", "An ODS code is 3 to 12 capital letters and digits, such as RH8 or G81086.")
 
 
 class Organisation(BaseModel):

@@ -19,7 +19,10 @@ EVERY_CAPABILITY = frozenset().union(*CAPABILITIES.values())
 
 
 def allows(role: str, capability: str) -> bool:
-    """True when ``role`` carries ``capability``. A capability nobody declared raises KeyError: a typing error must not open or close a door."""
+    """True when ``role`` carries ``capability``.
+
+    A capability nobody declared raises KeyError: a typing error must not open or close a door.
+    """
     if capability not in EVERY_CAPABILITY:
         raise KeyError(f"Unknown capability {capability!r}.")
     return capability in CAPABILITIES.get(role, frozenset())

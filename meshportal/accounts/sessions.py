@@ -36,9 +36,7 @@ def too_many_failures(*, email: str, address: str) -> bool:
 def record_failure(*, email: str, address: str) -> None:
     """Keeps a failed sign-in; the address typed is kept in lower case, the password never."""
     typed = email.lower()[:100]
-    audit.record(
-        actor=Actor.visitor(address), action="session.sign_in_failed", target=("email", typed, typed)
-    )
+    audit.record(actor=Actor.visitor(address), action="session.sign_in_failed", target=("email", typed, typed))
 
 
 def record_sign_in(user: Any, *, address: str) -> None:

@@ -39,9 +39,7 @@ def record(
     ``target`` is a model instance, or (kind, id, label) for things that are no rows. ``before`` and ``after`` hold
     the fields that changed, never a secret. Actions are dotted, such as ``message.body_read``.
     """
-    kind, target_id, label = (
-        target if isinstance(target, tuple) else (target._meta.model_name or "", str(target.pk), str(target))
-    )
+    kind, target_id, label = target if isinstance(target, tuple) else (target._meta.model_name or "", str(target.pk), str(target))
     with transaction.atomic():
         _lock_chain()
         last = AuditEvent.objects.order_by("-id").values_list("hash", flat=True).first()

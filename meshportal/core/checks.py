@@ -56,8 +56,7 @@ def database_suits_production(**_kwargs: Any) -> list[CheckMessage]:
     if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         return [
             Warning(
-                "The database is SQLite, which serves one machine. Set DATABASE_URL to PostgreSQL before adding a "
-                "second host.",
+                "The database is SQLite, which serves one machine. Set DATABASE_URL to PostgreSQL before adding a second host.",
                 id="meshportal.W005",
             )
         ]

@@ -40,9 +40,7 @@ def claim(due: models.QuerySet[Row], *, limit: int, duration: timedelta, **chang
         keys = list(due.filter(free()).select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)[:limit])
         if not keys:
             return []
-        due.model._base_manager.filter(pk__in=keys).update(
-            lease_token=token, lease_until=timezone.now() + duration, **changes
-        )
+        due.model._base_manager.filter(pk__in=keys).update(lease_token=token, lease_until=timezone.now() + duration, **changes)
     rows = {row.pk: row for row in due.model._base_manager.filter(pk__in=keys, lease_token=token)}
     return [rows[key] for key in keys if key in rows]
 

@@ -54,9 +54,7 @@ class Message(TeamOwned):
     status_description = models.CharField(max_length=500, blank=True)
     status_at = models.DateTimeField(null=True, blank=True)
     linked_mesh_id = models.CharField(max_length=100, blank=True)
-    linked_message = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="reports"
-    )
+    linked_message = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="reports")
 
     seen_at = models.DateTimeField(help_text="When the portal first saw the message in a listing.")
     sent_at = models.DateTimeField(null=True, blank=True, help_text="When MESH accepted it, as far as is known.")
@@ -82,9 +80,7 @@ class Message(TeamOwned):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(
-                fields=["environment", "mailbox", "direction", "mesh_id"], name="message_once"
-            ),
+            models.UniqueConstraint(fields=["environment", "mailbox", "direction", "mesh_id"], name="message_once"),
             models.CheckConstraint(condition=Q(state__in=State.values), name="message_state"),
             models.CheckConstraint(condition=Q(direction__in=Direction.values), name="message_direction"),
             models.CheckConstraint(condition=Q(environment__in=Environment.values), name="message_environment"),

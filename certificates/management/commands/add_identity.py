@@ -27,9 +27,7 @@ class Command(BaseCommand):
         team = Team.objects.filter(slug=options["team"]).first()
         if team is None:
             raise CommandError(f"There is no team {options['team']}. Add it with: manage.py add_team")
-        passphrase = (
-            ask_secret("Passphrase of the key", variable="MESHPORTAL_KEY_PASSPHRASE") if options["protected"] else ""
-        )
+        passphrase = ask_secret("Passphrase of the key", variable="MESHPORTAL_KEY_PASSPHRASE") if options["protected"] else ""
         try:
             identity = services.add_identity(
                 actor=Actor.command("add_identity"),

@@ -35,9 +35,7 @@ class Command(BaseCommand):
         team = Team.objects.filter(slug=options["team"]).first()
         if team is None:
             raise CommandError(f"There is no team {options['team']}. Add it with: manage.py add_team")
-        identity = (
-            in_team(ClientIdentity, team).filter(environment=options["environment"], name=options["identity"]).first()
-        )
+        identity = in_team(ClientIdentity, team).filter(environment=options["environment"], name=options["identity"]).first()
         if identity is None:
             raise CommandError(
                 f"The team has no certificate {options['identity']} for {options['environment']}. "
@@ -59,5 +57,6 @@ class Command(BaseCommand):
             )
         except ValidationError as error:
             raise CommandError(sentences(error)) from None
-        self.stdout.write(f"Added {mailbox} in {mailbox.get_mode_display().lower()} mode. Try it with: "
-                          f"manage.py poll {mailbox.mailbox_id}")
+        self.stdout.write(
+            f"Added {mailbox} in {mailbox.get_mode_display().lower()} mode. Try it with: manage.py poll {mailbox.mailbox_id}"
+        )

@@ -43,9 +43,7 @@ class Command(BaseCommand):
         }
         if options["identity"]:
             changes["identity"] = (
-                in_team(ClientIdentity, mailbox.team)
-                .filter(environment=mailbox.environment, name=options["identity"])
-                .first()
+                in_team(ClientIdentity, mailbox.team).filter(environment=mailbox.environment, name=options["identity"]).first()
             )
             if changes["identity"] is None:
                 raise CommandError(f"The team has no certificate {options['identity']} for {mailbox.environment}.")
@@ -54,9 +52,7 @@ class Command(BaseCommand):
         if not changes:
             raise CommandError("Say what to change; see --help.")
         try:
-            services.change_mailbox(
-                actor=Actor.command("set_mailbox"), mailbox=mailbox, reason=options["reason"], **changes
-            )
+            services.change_mailbox(actor=Actor.command("set_mailbox"), mailbox=mailbox, reason=options["reason"], **changes)
         except ValidationError as error:
             raise CommandError(sentences(error)) from None
         self.stdout.write(f"Changed {', '.join(sorted(changes)).replace('_', ' ')} of {mailbox}.")

@@ -32,9 +32,7 @@ class Command(BaseCommand):
             person = User.objects.filter(email__iexact=options["email"]).first()
             if person is None:
                 password = ask_secret("Password for the new person", variable="MESHPORTAL_NEW_PASSWORD")
-                person = services.add_person(
-                    actor=actor, email=options["email"], full_name=options["name"], password=password
-                )
+                person = services.add_person(actor=actor, email=options["email"], full_name=options["name"], password=password)
             services.set_role(actor=actor, team=team, person=person, role=options["role"])
         except ValidationError as error:
             raise CommandError(sentences(error)) from None

@@ -1,0 +1,108 @@
+"""What a harness does with the portal's database; each call runs in a short-lived process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.management import call_command
+from django.db.models import Count, Q
+
+from certificates.models import ClientIdentity
+from mailboxes.models import Mailbox
+from meshportal.accounts.models import Team
+from meshportal.audit.actors import Actor
+from meshportal.core import payloads
+from messages.models import Message, MessageEvent, Payload
+
+ACTOR = Actor.command("fleet")
+
+
+def migrate() -> None:
+    call_command("migrate", verbosity=0)
+
+
+def seed(*, certificate: str, key: str, ca: str, mailboxes: list[dict[str, Any]]) -> None:
+    """A team, an identity, a trust bundle and the mailboxes; ``mailboxes`` are arguments of add_mailbox."""
+    from certificates import services as certificates
+    from mailboxes import services
+
+    team = Team.objects.filter(slug="fleet").first() or Team.objects.create(name="Fleet", slug="fleet")
+    certificates.replace_trust_bundle(actor=ACTOR, environment="sandbox", name="test CA", pem=ca.encode())
+    identity = ClientIdentity.objects.filter(team=team).first() or certificates.add_identity(
+        actor=ACTOR,
+        team=team,
+        environment="sandbox",
+        name="fleet",
+        certificate_pem=certificate.encode(),
+        private_key_pem=key.encode(),
+    )
+    for given in mailboxes:
+        arguments = {"ods_code": "X26", "password": "password", "mode": "collect", "poll_interval_seconds": 1, **given}
+        services.add_mailbox(
+            actor=ACTOR,
+            team=team,
+            environment="sandbox",
+            name=given["mailbox_id"],
+            identity=identity,
+            **arguments,
+        )
+
+
+def counts() -> dict[str, int]:
+    """How many messages are in each state."""
+    return dict(Message.objects.values_list("state").annotate(Count("pk")))
+
+
+def mailboxes() -> list[dict[str, Any]]:
+    return [
+        {
+            "mailbox_id": row.mailbox_id,
+            "problem": row.problem_code,
+            "sentence": row.problem,
+            "leased": row.lease_token is not None,
+            "slow": row.slow,
+            "failures": row.consecutive_failures,
+        }
+        for row in Mailbox.objects.order_by("mailbox_id")
+    ]
+
+
+def history(*, read_bodies: bool = True) -> list[dict[str, Any]]:
+    """Every message with what proves that it was kept once and whole."""
+    stored = dict(MessageEvent.objects.values_list("message_id").annotate(number=Count("pk", filter=Q(kind="stored"))))
+    kept = {row.message_id: row for row in Payload.objects.all()}
+    rows = []
+    for message in Message.objects.select_related("mailbox").order_by("mesh_id"):
+        payload = kept.get(message.pk)
+        digest = None
+        if payload is not None and read_bodies:
+            hashed = hashlib.sha256()
+            for block in payloads.open_blocks(payload.storage_key):
+                hashed.update(block)
+            digest = hashed.hexdigest()
+        rows.append(
+            {
+                "mesh_id": message.mesh_id,
+                "mailbox": message.mailbox.mailbox_id,
+                "state": message.state,
+                "stored_at": _iso(message.stored_at),
+                "acknowledged_at": _iso(message.acknowledged_at),
+                "sha256": payload.sha256 if payload else None,
+                "read_sha256": digest,
+                "stored_events": stored.get(message.pk, 0),
+                "attempts": message.attempts,
+                "problem": message.problem_code,
+            }
+        )
+    return rows
+
+
+def release_after(*, seconds: float) -> int:
+    """How many leases are still held and would not run out within ``seconds``."""
+    return Mailbox.objects.filter(lease_until__gt=datetime.now(UTC) + timedelta(seconds=seconds)).count()
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
