@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 SCHEME = "NHSMESH"
@@ -39,7 +40,7 @@ class Signer:
     def __init__(self, mailbox_id: str, password: str, shared_key: str) -> None:
         self.mailbox_id = mailbox_id
         # Behind a closure, so that a dump of this object or of the frames that hold it shows neither.
-        self._secrets = lambda: (password, shared_key)
+        self._secrets: Callable[[], tuple[str, str]] = lambda: (password, shared_key)
 
     def token(self, now: datetime) -> str:
         """A token that no request has used yet."""

@@ -125,7 +125,7 @@ def source_of(payload: Payload, size: int | None) -> Source:
     if isinstance(payload, bytes | bytearray | memoryview):
         source = _BytesSource(bytes(payload))
     elif hasattr(payload, "read"):
-        source = _FileSource(payload)
+        source = _FileSource(payload)  # type: ignore[arg-type]
     elif callable(payload):
         if size is None:
             raise InvalidRequest("The size of the payload must be given with a function that opens it.")

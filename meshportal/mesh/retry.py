@@ -55,7 +55,7 @@ class RetryPolicy:
 
     def wait(self, attempt: int, asked: float | None) -> float | None:
         """Seconds to wait after the failed ``attempt``; None when the server asks for longer than we wait."""
-        delay = min(self.base * 2 ** min(attempt - 1, 30), self.longest) * (0.5 + self.random() / 2)
+        delay = min(self.base * 2.0 ** min(attempt - 1, 30), self.longest) * (0.5 + self.random() / 2)
         if asked is None:
             return delay
         return max(asked, delay) if asked <= self.longest_retry_after else None
