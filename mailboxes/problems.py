@@ -177,11 +177,15 @@ _BODY: tuple[tuple[type[errors.MeshError], str, str, str], ...] = (
 )
 
 
-def explain(error: errors.MeshError, *, host: str = "", clock_skew: timedelta | None = None) -> Problem:
-    """The problem of a mailbox or message that ``error`` shows. ``clock_skew`` is our clock minus MESH's."""
+def explain(error: errors.MeshError, *, host: str = "", clock_skew: timedelta | None = None, signed_in: bool = False) -> Problem:
+    """The problem of a mailbox or message that ``error`` shows.
+
+    ``clock_skew`` is our clock minus MESH's. ``signed_in``: MESH accepted this certificate a moment ago, so a dropped
+    connection says nothing about it.
+    """
     if isinstance(error, errors.AuthenticationFailed):
         return _refused(error, clock_skew)
-    if isinstance(error, errors.ConnectionLost) and error.maybe_certificate:
+    if isinstance(error, errors.ConnectionLost) and error.maybe_certificate and not signed_in:
         return Problem(
             "connection_dropped",
             "MESH dropped the connection without an answer. That is often how a client certificate is refused.",

@@ -28,7 +28,7 @@ from datetime import timedelta
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -48,10 +48,6 @@ _LONGEST_WAIT = timedelta(hours=1)
 NETWORK = (errors.ConnectionFailed, errors.ConnectionLost, errors.Unavailable, errors.Throttled, errors.BodyTooSlow)
 
 
-class StorageFailed(Exception):
-    """The payload could not be written: no message can be stored until that is mended."""
-
-
 def storage_key(message: Message) -> str:
     """One key per message, made of our own ids alone: a second download replaces the first."""
     name = message.pk.hex
@@ -61,7 +57,7 @@ def storage_key(message: Message) -> str:
 def store(mailbox: Mailbox, client: MeshClient, message: Message) -> None:
     """Downloads ``message``, keeps its bytes, and commits it as stored. Does not acknowledge.
 
-    Raises errors of :mod:`meshportal.mesh.errors`, StorageFailed, LeaseLost, and records.Moved when a person decided
+    Raises errors of :mod:`meshportal.mesh.errors`, payloads.StorageFailed, LeaseLost, and records.Moved when a person decided
     otherwise meanwhile.
     """
     Message.objects.filter(pk=message.pk).update(attempts=F("attempts") + 1)
@@ -78,12 +74,7 @@ def _keep(mailbox: Mailbox, message: Message, download: Download) -> payloads.St
             polling.extend(mailbox)
             yield block
 
-    try:
-        return payloads.write(storage_key(message), blocks())
-    except (errors.MeshError, lease.LeaseLost, DatabaseError):
-        raise
-    except OSError as error:
-        raise StorageFailed(str(error)) from error
+    return payloads.write(storage_key(message), blocks())
 
 
 def _commit(mailbox: Mailbox, message: Message, headers: MessageHeaders, kept: payloads.Stored) -> None:
@@ -180,7 +171,7 @@ def failed(mailbox: Mailbox, message: Message, error: Exception, *, host: str) -
         )
         records.move(message, State.GONE, kind="gone", detail={"status": error.status}, **_said(problem))
         return problem
-    problem = explain(error, host=host) if isinstance(error, errors.MeshError) else INTERNAL
+    problem = explain(error, host=host, signed_in=True) if isinstance(error, errors.MeshError) else INTERNAL
     network = isinstance(error, NETWORK)
     limit = settings.MAX_NETWORK_ATTEMPTS if network else settings.MAX_ATTEMPTS
     detail = {"problem": problem.sentence, "attempt": message.attempts}
@@ -196,7 +187,7 @@ def failed(mailbox: Mailbox, message: Message, error: Exception, *, host: str) -
     return problem
 
 
-def storage_failed(message: Message, error: StorageFailed) -> Problem:
+def storage_failed(message: Message, error: payloads.StorageFailed) -> Problem:
     """The fault is the portal's: the attempt does not count against the message."""
     log.error("storage_failed", message_id=message.mesh_id, error=str(error))
     Message.objects.filter(pk=message.pk, attempts__gt=0).update(attempts=F("attempts") - 1)

@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 
 from mailboxes import connections, polling
 from mailboxes.models import Mailbox, Mode
 from mailboxes.problems import INTERNAL, UNREADABLE_SECRET, NotConfigured, Problem, explain
+from meshportal.core import payloads
 from meshportal.core.crypto import CannotUnseal
 from meshportal.core.lease import LeaseLost
 from meshportal.mesh import MeshClient, errors
@@ -72,11 +74,17 @@ class Turn:
     client: MeshClient | None = None
     began: float = field(default_factory=time.monotonic)
     network_failures: int = 0
+    signed_in: bool = False
     slow: bool = False
 
     @property
     def host(self) -> str:
         return urlsplit(settings.MESH_URLS[self.mailbox.environment]).netloc
+
+    def explain(self, error: errors.MeshError) -> Problem:
+        """What ``error`` means for the mailbox at this point of the turn."""
+        skew = self.client.clock_skew if self.client is not None else None
+        return explain(error, host=self.host, clock_skew=skew, signed_in=self.signed_in)
 
     @property
     def time_is_up(self) -> bool:
@@ -140,7 +148,7 @@ def _run(turn: Turn) -> None:
     except CannotUnseal as error:
         raise _Stop(UNREADABLE_SECRET) from error
     except errors.MeshError as error:
-        raise _Stop(explain(error, host=turn.host)) from error
+        raise _Stop(turn.explain(error)) from error
     _whole(turn, lambda: _handshake(turn, client))
     if mailbox.mode == Mode.COLLECT:
         _settle(turn, client)
@@ -158,8 +166,7 @@ def _whole(turn: Turn, call: Callable[[], Result]) -> Result:
     try:
         return call()
     except errors.MeshError as error:
-        problem = explain(error, host=turn.host, clock_skew=turn.client.clock_skew if turn.client else None)
-        raise _Stop(problem, slow=time.monotonic() - began > _SLOW_AFTER_SECONDS or _timed_out(error)) from error
+        raise _Stop(turn.explain(error), slow=time.monotonic() - began > _SLOW_AFTER_SECONDS or _timed_out(error)) from error
 
 
 def _timed_out(error: errors.MeshError) -> bool:
@@ -167,8 +174,8 @@ def _timed_out(error: errors.MeshError) -> bool:
 
 
 def _handshake(turn: Turn, client: MeshClient) -> None:
-    # MESH API specification, Validate a mailbox: once every 24 hours tells MESH that the mailbox is alive. A mailbox
-    # with a problem shakes hands first, so that the simplest call is the one that shows it.
+    # MESH API specification, Validate a mailbox: once every 24 hours tells MESH that the mailbox is alive. A changed
+    # setting makes it due at once, so that the simplest call is the one that shows a mistake.
     mailbox = turn.mailbox
     now = timezone.now()
     due = mailbox.last_handshake_at is None or now - mailbox.last_handshake_at >= Mailbox.HANDSHAKE_EVERY
@@ -194,6 +201,7 @@ def _list(turn: Turn, client: MeshClient) -> tuple[list[str], bool]:
         if len(mesh_ids) >= _MAX_LISTED:
             whole = False
             break
+    turn.signed_in = True
     turn.tally.listed = len(mesh_ids)
     polling.note(
         mailbox,
@@ -244,16 +252,17 @@ def _store(turn: Turn, client: MeshClient, message: Message) -> bool:
     except records.Moved:
         # A person decided otherwise while the message was coming in; their decision stands.
         return False
-    except receive.StorageFailed as error:
+    except payloads.StorageFailed as error:
         raise _Stop(receive.storage_failed(message, error)) from error
     except errors.MeshError as error:
         if error.misconfigured:
             # The mailbox's fault, not the message's.
             Message.objects.filter(pk=message.pk).update(attempts=max(message.attempts - 1, 0))
-            raise _Stop(explain(error, host=turn.host, clock_skew=client.clock_skew)) from error
+            raise _Stop(turn.explain(error)) from error
         _failed(turn, message, error)
         return False
-    except LeaseLost:
+    except (LeaseLost, DatabaseError):
+        # Neither says anything about the message: it must not count against it.
         raise
     except Exception as error:
         log.exception("store_failed", message_id=message.mesh_id)
@@ -289,7 +298,7 @@ def _acknowledge(turn: Turn, client: MeshClient, message: Message) -> bool:
     except records.Moved:
         return False
     except errors.MeshError as error:
-        problem = explain(error, host=turn.host, clock_skew=client.clock_skew)
+        problem = turn.explain(error)
         if error.misconfigured:
             raise _Stop(problem) from error
         # Held and safe: the next turn acknowledges it. It does not count as a failed message.

@@ -45,7 +45,7 @@ def look(client: Watcher, message: Message, *, host: str) -> None:
     except errors.MeshError as error:
         if error.misconfigured or isinstance(error, receive.NETWORK):
             raise
-        problem = explain(error, host=host)
+        problem = explain(error, host=host, signed_in=True)
         Message.objects.filter(pk=message.pk).update(
             attempts=message.attempts + 1,
             next_attempt_at=timezone.now() + receive.backoff(message.attempts + 1),

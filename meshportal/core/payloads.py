@@ -25,6 +25,10 @@ from django.core.files.storage import Storage, storages
 _BLOCK = 64 * 1024
 
 
+class StorageFailed(Exception):
+    """The payload could not be written (disk full, folder read-only, bucket out of reach): nothing was kept."""
+
+
 class PayloadMissing(Exception):
     """There is no file under this key."""
 
@@ -99,20 +103,25 @@ class _HashingReader:
 def write(key: str, blocks: Iterable[bytes]) -> Stored:
     """Encrypts ``blocks`` and keeps them under ``key``, replacing what stood there; returns when they are durable.
 
-    An exception raised by the source comes out as it is, and nothing is kept.
+    An exception raised by the source comes out as it is; anything else that goes wrong is StorageFailed, whatever the
+    storage or the encrypting library calls it. In both cases nothing is kept.
     """
     recipient = identities()[0].to_public()
     reader = _HashingReader(blocks)
-    with tempfile.TemporaryFile(dir=_scratch()) as sealed:
-        try:
+    try:
+        with tempfile.TemporaryFile(dir=_scratch()) as sealed:
             pyrage.encrypt_io(reader, sealed, [recipient])
-        except BaseException:
-            if reader.error is not None:
-                raise reader.error from None
-            raise
-        stored_size = sealed.tell()
-        sealed.seek(0)
-        kept = storage().save(key, File(sealed, name=key))
+            stored_size = sealed.tell()
+            sealed.seek(0)
+            kept = storage().save(key, File(sealed, name=key))
+    except Exception as error:
+        if reader.error is not None:
+            raise reader.error from None
+        raise StorageFailed(f"{type(error).__name__}: {error}") from error
+    except BaseException:
+        if reader.error is not None:
+            raise reader.error from None
+        raise
     return Stored(key=kept, sha256=reader.digest.hexdigest(), size=reader.size, stored_size=stored_size)
 
 

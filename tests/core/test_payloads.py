@@ -65,7 +65,7 @@ def test_a_failed_rename_leaves_the_old_file_and_no_other(folder: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(payloads.StorageFailed, match="No space"):
         payloads.write("a.age", [b"second"])
     assert b"".join(payloads.open_blocks("a.age")) == b"first"
     assert len(everything_under(folder)) == 1
@@ -106,7 +106,30 @@ def test_reading_only_the_head_of_a_large_payload_stops_there(folder: Path) -> N
 
 
 def test_a_key_cannot_leave_the_folder(folder: Path) -> None:
-    from django.core.exceptions import SuspiciousFileOperation
-
-    with pytest.raises(SuspiciousFileOperation):
+    with pytest.raises(payloads.StorageFailed, match="SuspiciousFileOperation"):
         payloads.write("../outside.age", [b"x"])
+    assert not (folder.parent / "outside.age").exists()
+
+
+@pytest.mark.parametrize("where", ["scratch", "storage"])
+def test_a_full_disk_is_told_from_a_broken_download(folder: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    class Full:
+        def __init__(self, *_args: Any, **_kwargs: Any) -> None: ...
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_error: object) -> None: ...
+
+        def write(self, _block: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+        def flush(self) -> None: ...
+
+    if where == "scratch":
+        monkeypatch.setattr(payloads.tempfile, "TemporaryFile", Full)
+    else:
+        monkeypatch.setattr(DurableFileSystemStorage, "_save", lambda *_: Full().write(b""))
+    with pytest.raises(payloads.StorageFailed, match="No space left"):
+        payloads.write("a.age", [b"x" * 1_000_000])
+    assert everything_under(folder) == []
