@@ -1,0 +1,1 @@
+"""The official mesh-client and mesh-sandbox at the other end."""
