@@ -106,3 +106,33 @@ def release_after(*, seconds: float) -> int:
 
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
+
+
+def visit(*, email: str, password: str, reason: str) -> list[int]:
+    """A person signs in (once wrongly), opens every page that there is for them, and reads a body; the statuses."""
+    from django.conf import settings
+    from django.test import Client
+
+    from meshportal.accounts import services as accounts
+
+    # No static files were collected here.
+    settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    team = Team.objects.get(slug="fleet")
+    person = accounts.add_person(actor=ACTOR, email=email, full_name="A Person", password=password)
+    accounts.set_role(actor=ACTOR, team=team, person=person, role="manager")
+    browser = Client()
+    message = Message.objects.filter(payload__isnull=False).first()
+    assert message is not None
+    answers = [
+        browser.post("/sign-in/", {"username": email, "password": f"{password}-wrong"}),
+        browser.post("/sign-in/", {"username": email, "password": password}),
+        browser.get("/t/fleet/"),
+        browser.get("/t/fleet/mailboxes/"),
+        browser.get(f"/t/fleet/mailboxes/{message.mailbox_id}/"),
+        browser.get("/t/fleet/messages/", {"q": reason}),
+        browser.get(f"/t/fleet/messages/{message.pk}/"),
+        browser.post(f"/t/fleet/messages/{message.pk}/body/", {"why": "other", "detail": reason}),
+        browser.get("/t/fleet/audit/"),
+        browser.get("/t/fleet/nothing/"),
+    ]
+    return [answer.status_code for answer in answers]

@@ -1,0 +1,1 @@
+"""Nobody sees another team's anything (promise P8)."""
