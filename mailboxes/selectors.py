@@ -2,22 +2,83 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import (
+    Case,
+    CharField,
+    Count,
+    DateTimeField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    IntegerField,
+    Min,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from mailboxes import health
 from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 
 # A due mailbox that nobody picked up for this long means that no worker is taking work.
 PICK_UP_WITHIN = timedelta(minutes=5)
+# What no page shows, and what must not keep a page from showing when it cannot be unsealed.
+_SEALED = ("password", "identity__private_key", "identity__certificate_pem")
 
 
 def mailboxes_of(team: Team) -> QuerySet[Mailbox]:
     """The team's mailboxes with what a list shows, by name."""
-    return in_team(Mailbox, team).select_related("organisation", "identity").order_by("name", "mailbox_id")
+    rows = in_team(Mailbox, team).select_related("organisation", "identity").defer(*_SEALED)
+    return rows.order_by("name", "mailbox_id")
+
+
+def with_standing(mailboxes: QuerySet[Mailbox], now: datetime) -> QuerySet[Any]:
+    """Adds ``standing``: :attr:`Mailbox.health` as a column, to filter, count and order by."""
+    # SQLite multiplies lengths of time by plain integers only.
+    seconds = ExpressionWrapper(F("poll_interval_seconds"), output_field=IntegerField())
+    three_intervals = ExpressionWrapper(seconds * Value(3 * timedelta(seconds=1)), output_field=DurationField())
+    latest = ExpressionWrapper(Value(now) - three_intervals, output_field=DateTimeField())
+    quiet = mailboxes.annotate(quiet_since=Coalesce("last_polled_at", "created_at"))
+    late = Q(quiet_since__lt=latest) & Q(quiet_since__lt=now - timedelta(minutes=1))
+    return quiet.annotate(
+        standing=Case(
+            When(mode=Mode.PAUSED, then=Value(health.PAUSED)),
+            When(~Q(problem_code=""), then=Value(health.PROBLEM)),
+            When(late, then=Value(health.LATE)),
+            When(last_polled_at__isnull=True, then=Value(health.NEW)),
+            default=Value(health.OK),
+            output_field=CharField(),
+        )
+    )
+
+
+def standing_counts(team: Team, now: datetime) -> dict[str, int]:
+    """How many of the team's mailboxes are in each state, in the order of :data:`mailboxes.health.STATES`."""
+    rows = with_standing(in_team(Mailbox, team), now).order_by().values("standing").annotate(number=Count("pk"))
+    found = {row["standing"]: row["number"] for row in rows}
+    return {state: found.get(state, 0) for state in health.STATES}
+
+
+def teams_in_need(teams: list[Team], now: datetime) -> dict[str, int]:
+    """For each team that has some, by its id: how many of its mailboxes need a person."""
+    rows = with_standing(Mailbox.objects.filter(team__in=teams), now).filter(standing__in=health.NEEDS_A_PERSON)
+    counted = rows.order_by().values("team_id").annotate(number=Count("pk"))
+    return {str(row["team_id"]): row["number"] for row in counted}
+
+
+def oldest_poll(team: Team) -> datetime | None:
+    """When the mailbox was polled that was not polled for longest, among those that are worked and were ever polled."""
+    rows = in_team(Mailbox, team).exclude(mode=Mode.PAUSED)
+    oldest: datetime | None = rows.aggregate(oldest=Min("last_polled_at"))["oldest"]
+    return oldest
 
 
 def overdue_count() -> int:

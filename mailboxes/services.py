@@ -87,7 +87,9 @@ def poll_now(*, actor: Actor, mailbox: Mailbox) -> None:
     """Makes the mailbox due at once. Raises Refused while it is paused, being polled, or was polled within a minute."""
     now = timezone.now()
     with transaction.atomic():
-        mailbox = Mailbox.objects.select_for_update(of=("self",)).select_related("team").get(pk=mailbox.pk)
+        # Without its password: one that cannot be unsealed is shown as the outcome of the poll.
+        rows = Mailbox.objects.select_for_update(of=("self",)).select_related("team").defer("password")
+        mailbox = rows.get(pk=mailbox.pk)
         if mailbox.mode == Mode.PAUSED:
             raise Refused("This mailbox is paused. Nothing is polled until somebody takes it up again.")
         if mailbox.lease_until is not None and mailbox.lease_until > now:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from mailboxes import selectors as mailboxes
 from meshportal.celery import QUEUES
-from meshportal.core.models import WorkerHeartbeat
+from meshportal.core import heartbeats
 
 
 @login_not_required
@@ -58,11 +58,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 def queue_health() -> dict[str, dict[str, Any]]:
     """For each queue: whether its canary is on time, and when it was last seen (ISO 8601, UTC)."""
-    seen = {beat.queue: beat for beat in WorkerHeartbeat.objects.all()}
     return {
-        queue: {
-            "ok": queue in seen and not seen[queue].late,
-            "seen_at": seen[queue].seen_at.isoformat(timespec="seconds") if queue in seen else None,
-        }
-        for queue in QUEUES
+        state.queue: {"ok": state.ok, "seen_at": state.seen_at.isoformat(timespec="seconds") if state.seen_at else None}
+        for state in heartbeats.queue_health(QUEUES)
     }

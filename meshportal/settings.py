@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -131,7 +132,7 @@ POLL_SLOW_THREADS = env.integer("MESHPORTAL_POLL_SLOW_THREADS", 2, minimum=1, ma
 
 # --- Payload storage ------------------------------------------------------------------------------------------------
 PREVIEW_BYTES = env.integer("MESHPORTAL_PREVIEW_KB", 256, minimum=1, maximum=10_240) * 1024
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "payloads": {
         "BACKEND": env.text("MESHPORTAL_PAYLOAD_STORAGE", "meshportal.core.storage.DurableFileSystemStorage"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
 from mailboxes.models import Mailbox, Mode
 from meshportal.mesh import MessageHeaders
+from meshportal.web.masking import mask_numbers
 from messages import records
 from messages.models import Message, MessageType
 from messages.states import Direction, State
@@ -38,7 +40,7 @@ def accepted_at(mesh_id: str) -> datetime | None:
 
 def clean(text: str, field: str) -> str:
     """Sender-controlled text for a plain column: control characters shown as spaces, cut to the column's length."""
-    limit = Message._meta.get_field(field).max_length
+    limit = getattr(Message._meta.get_field(field), "max_length", None)
     return _CONTROL.sub(" ", text)[:limit]
 
 
@@ -86,10 +88,11 @@ def _new_row(mailbox: Mailbox, mesh_id: str, state: State) -> Message:
     )
 
 
-def metadata(headers: MessageHeaders) -> dict[str, object]:
+def metadata(headers: MessageHeaders) -> dict[str, Any]:
     """The columns that a message's headers fill. Addresses and subjects that can hold patient data go to sealed ones."""
     to = headers.recipient
-    plain = re.fullmatch(r"[A-Z0-9]{1,100}", to.upper()) is not None
+    # A number that could be a patient's is no mailbox id, although it is made of the same characters.
+    plain = re.fullmatch(r"[A-Z0-9]{1,100}", to.upper()) is not None and mask_numbers(to) == to
     report = headers.message_type.upper() == MessageType.REPORT
     return {
         "message_type": MessageType.REPORT if report else MessageType.DATA,

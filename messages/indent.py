@@ -62,7 +62,7 @@ class _XmlLines:
         except _Enough:
             return
 
-    def _refuse(self, *_declaration: object) -> None:
+    def _refuse(self, *_declaration: object) -> int:
         raise NotWellFormed("This XML declares a document type. The portal never follows such declarations.")
 
     def _declaration(self, version: str, encoding: str | None, _standalone: int) -> None:

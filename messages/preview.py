@@ -232,7 +232,7 @@ def _edifact(text: str, encoding: str, *, truncated: bool) -> Preview:
     if text.startswith("UNA"):
         service, text = text[3:9], text[9:]
         segments.append(Segment("UNA", _MEANINGS["UNA"], (visible(service),)))
-    component, element, _decimal, release, _reserved, end = _service_characters(service)
+    component, element, release, end = _service_characters(service)
     notes: list[str] = []
     room = MAX_CHARACTERS
     for raw, finished in _split(text, end, release):
@@ -254,12 +254,13 @@ def _edifact(text: str, encoding: str, *, truncated: bool) -> Preview:
     return Preview("edifact", "EDIFACT", encoding, tuple(notes), segments=tuple(segments))
 
 
-def _service_characters(service: str) -> str:
+def _service_characters(service: str) -> tuple[str, str, str, str]:
+    """The component and element separators, the release character (a space for none) and the segment terminator."""
     if len(service) == 6:
-        component, element, _decimal, release, _reserved, end = service
+        component, element, _decimal, release, _reserved, end = tuple(service)
         marks = [component, element, end] + ([release] if release != " " else [])
         if len(set(marks)) == len(marks) and not any(mark.isalnum() or mark == " " for mark in marks):
-            return service
+            return component, element, release, end
     raise NotWellFormed("This begins like EDIFACT, but its service characters (UNA) make no sense.")
 
 

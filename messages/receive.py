@@ -25,6 +25,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -145,7 +146,7 @@ def acknowledge(client: MeshClient, message: Message) -> None:
     except (errors.NotFound, errors.Gone):
         already = True
     discarding = message.state == State.DISCARDING
-    detail = {"already": True} if already else {}
+    detail: dict[str, Any] = {"already": True} if already else {}
     if message.state == State.ACKNOWLEDGED:
         # Listed again although acknowledged: MESH had not taken it in yet. Nothing changes here.
         records.note(message, "acknowledged_again", **detail)
@@ -174,7 +175,7 @@ def failed(mailbox: Mailbox, message: Message, error: Exception, *, host: str) -
     problem = explain(error, host=host, signed_in=True) if isinstance(error, errors.MeshError) else INTERNAL
     network = isinstance(error, NETWORK)
     limit = settings.MAX_NETWORK_ATTEMPTS if network else settings.MAX_ATTEMPTS
-    detail = {"problem": problem.sentence, "attempt": message.attempts}
+    detail: dict[str, Any] = {"problem": problem.sentence, "attempt": message.attempts}
     log.warning("download_failed", mailbox=mailbox.mailbox_id, message_id=message.mesh_id, problem=problem.code)
     if message.attempts >= limit:
         records.move(message, State.QUARANTINED, kind="quarantined", detail=detail, next_attempt_at=None, **_said(problem))
@@ -196,7 +197,7 @@ def storage_failed(message: Message, error: payloads.StorageFailed) -> Problem:
 
 def backoff(attempts: int) -> timedelta:
     """How long to wait after ``attempts`` failures: doubling from the base, an hour at most, with a fifth of jitter."""
-    base = timedelta(seconds=settings.RETRY_BASE_SECONDS) * 2 ** min(max(attempts - 1, 0), 12)
+    base = timedelta(seconds=settings.RETRY_BASE_SECONDS) * 2.0 ** min(max(attempts - 1, 0), 12)
     return min(base, _LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311  no secret depends on it
 
 

@@ -94,4 +94,9 @@ def discard(*, actor: Actor, message: Message, reason: str) -> None:
 
 def _fresh(message: Message) -> Message:
     """The row as it is now, locked where the database can."""
-    return Message.objects.select_for_update(of=("self",)).select_related("team", "mailbox").get(pk=message.pk)
+    return (
+        Message.objects.select_for_update(of=("self",))
+        .select_related("team", "mailbox")
+        .defer("mailbox__password")
+        .get(pk=message.pk)
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -322,5 +323,5 @@ def _watch(turn: Turn, client: MeshClient, mesh_ids: list[str], *, whole: bool) 
         if turn.time_is_up:
             break
         polling.extend(turn.mailbox)
-        _whole(turn, lambda message=message: watch.look(client, message, host=turn.host))
+        _whole(turn, partial(watch.look, client, message, host=turn.host))
     turn.report(f"Watch only: nothing was downloaded or acknowledged. {turn.tally.left} left the inbox.")

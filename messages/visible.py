@@ -97,6 +97,11 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
 
 
+def without_hidden(text: str) -> str:
+    """``text`` without the characters that :func:`visible` would mark."""
+    return _HIDDEN.sub("", text)
+
+
 def shown(lines: Iterable[str]) -> Lines:
     """As many of ``lines`` as a page can hold, made visible, long ones folded. Reads no further than it shows."""
     kept: list[str] = []

@@ -8,4 +8,4 @@ os.environ.setdefault("SECRET_KEY", "only for reading the code")
 os.environ.setdefault("MESHPORTAL_KEYS", "only for reading the code")
 os.environ.setdefault("MESHPORTAL_PAYLOAD_KEYS", "only for reading the code")
 
-from meshportal.settings import *  # noqa: E402, F403  the environment must be there first
+from meshportal.settings import *  # noqa: F403  the environment must be there first

@@ -31,6 +31,11 @@ def teams_of(user: Any) -> QuerySet[Team]:
     return Team.objects.filter(memberships__user=user).order_by("name")
 
 
+def memberships_of(user: Any) -> QuerySet[Membership]:
+    """What ``user`` is to each team, by the team's name."""
+    return Membership.objects.filter(user=user).select_related("team").order_by("team__name")
+
+
 def in_team(model: type[Row], team: Team) -> QuerySet[Row]:
     """The rows of ``model`` that ``team`` owns."""
     return model._default_manager.filter(team=team)

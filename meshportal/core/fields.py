@@ -14,7 +14,7 @@ from django.db import models
 from meshportal.core import crypto
 
 
-class SealedField(models.BinaryField):
+class SealedField(models.BinaryField):  # type: ignore[type-arg]
     """The common part: bytes in, Fernet token in the column, bytes out."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -200,8 +200,7 @@ def _merged(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
     merged = dict(params)
     for key, value in overrides.items():
         before = merged.get(key)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merged(before, value) if both else value
+        merged[key] = _merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 

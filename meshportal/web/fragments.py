@@ -29,7 +29,7 @@ def fragment_name(request: HttpRequest, fragments: Sequence[str]) -> str:
     if not fragments or not wants_fragment(request):
         return ""
     target = details(request).target
-    return target if target in fragments else fragments[0]
+    return target if target and target in fragments else fragments[0]
 
 
 def vary(response: HttpResponse) -> HttpResponse:

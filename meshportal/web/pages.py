@@ -35,7 +35,7 @@ from meshportal.web import fragments
 class TeamRequest(HttpRequest):
     """A request inside a team, as :class:`TeamPage` hands it to its methods."""
 
-    user: User  # type: ignore[assignment]
+    user: User
     htmx: HtmxDetails
     membership: Membership
     team: Team
@@ -54,7 +54,7 @@ class TeamPage(View):
     template_name: ClassVar[str] = ""
     fragments: ClassVar[Sequence[str]] = ()
     http_method_names = ["get", "post", "head", "options"]
-    request: TeamRequest  # type: ignore[assignment]
+    request: TeamRequest
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -237,7 +237,7 @@ class ActionPage(TeamPage, abstract=True):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         form = self.form_class(data=request.POST) if self.form_class else None
         if form is not None and not form.is_valid():
-            self.flash_refusal(" ".join(sentence for errors in form.errors.values() for sentence in errors))
+            self.flash_refusal(" ".join(str(sentence) for errors in form.errors.values() for sentence in errors))
             return self.redirect(self._back())
         try:
             done = self.act(form)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
@@ -38,6 +39,13 @@ def london_short(moment: datetime, *, now: datetime | None = None) -> str:
     if abs(apart) < 7:
         return local.strftime("%a %H:%M")
     return f"{local.day} {local.strftime('%b %Y')}"
+
+
+def london_day(day: date) -> tuple[datetime, datetime]:
+    """The first moment of ``day`` on London clocks, and the first moment after it, in UTC."""
+    following = day + timedelta(days=1) if day < date.max else day
+    first, after = (datetime.combine(found, clock(), LONDON).astimezone(UTC) for found in (day, following))
+    return first, after
 
 
 def zone_name(now: datetime | None = None) -> str:

@@ -66,7 +66,7 @@ class Message(TeamOwned):
     problem = models.TextField(blank=True)
     problem_advice = models.TextField(blank=True)
 
-    search = models.GeneratedField(  # type: ignore[misc]
+    search = models.GeneratedField(
         expression=Upper(
             Concat(F("mesh_id"), Value("\n"), F("local_id"), Value("\n"), F("file_name"), output_field=models.TextField())
         ),

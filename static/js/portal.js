@@ -74,7 +74,10 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("change", (event) => {
   const form = event.target.closest?.("form[data-filters]");
   if (!form) return;
-  const set = new Set([...new FormData(form)].filter(([, value]) => value !== "").map(([name]) => name));
+  // A hidden value, such as the order of the list, is no filter.
+  const hidden = new Set([...form.elements].filter((found) => found.type === "hidden").map((found) => found.name));
+  const given = [...new FormData(form)].filter(([name, value]) => value !== "" && !hidden.has(name));
+  const set = new Set(given.map(([name]) => name));
   const count = form.closest("[data-filters-panel]")?.querySelector("[data-filters-count]");
   if (count) count.textContent = `(${set.size})`;
   // Dates and texts wait for the button or Enter: they change while they are typed.
@@ -91,6 +94,17 @@ function memory(region) {
     refreshes.set(region.id, { first: wait, wait, due: Date.now() + wait * 1000, stopped: false, failed: false });
   }
   return refreshes.get(region.id);
+}
+
+// Ages such as "3 minutes ago" pass by themselves: they are no change of what the region says.
+function wording(region) {
+  const copy = region.cloneNode(true);
+  for (const passing of copy.querySelectorAll("time")) passing.remove();
+  return copy.textContent;
+}
+
+function announced(region) {
+  return region.matches("[data-announce]") ? region : region.querySelector("[data-announce]");
 }
 
 function rowKeys(region) {
@@ -121,7 +135,8 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   pending.set(xhr, {
     byItself,
     id: target.id,
-    text: target.textContent,
+    text: wording(target),
+    said: announced(target)?.textContent,
     keys: rowKeys(target),
     focus: inside && { id: inside.id, href: inside.getAttribute("href"), key: inside.closest("[data-key]")?.dataset.key },
     open: [...target.querySelectorAll("details[open][id]")].map((found) => found.id),
@@ -164,7 +179,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
   enhance(region);
   for (const id of kept.open) document.getElementById(id)?.setAttribute("open", "");
   restoreFocus(region, kept);
-  const changed = region.textContent !== kept.text;
+  const changed = wording(region) !== kept.text;
   if (kept.byItself) {
     const state = memory(region);
     state.wait = changed ? state.first : Math.min(state.wait * 1.5, state.first * 6);
@@ -178,10 +193,9 @@ document.addEventListener("htmx:afterSwap", (event) => {
       }
     }
   }
-  if (changed || !kept.byItself) {
-    const spoken = region.matches("[data-announce]") ? region : region.querySelector("[data-announce]");
-    if (spoken) announce(spoken.textContent);
-  }
+  // A refresh speaks only when what is meant to be spoken changed, not whenever anything in the region did.
+  const spoken = announced(region);
+  if (spoken && (!kept.byItself || spoken.textContent !== kept.said)) announce(spoken.textContent);
   components.then((library) => library?.initAll({ scope: region }));
 });
 

@@ -127,7 +127,7 @@ def test_a_full_disk_is_told_from_a_broken_download(folder: Path, monkeypatch: p
         def flush(self) -> None: ...
 
     if where == "scratch":
-        monkeypatch.setattr(payloads.tempfile, "TemporaryFile", Full)
+        monkeypatch.setattr("meshportal.core.payloads.tempfile.TemporaryFile", Full)
     else:
         monkeypatch.setattr(DurableFileSystemStorage, "_save", lambda *_: Full().write(b""))
     with pytest.raises(payloads.StorageFailed, match="No space left"):

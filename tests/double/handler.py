@@ -247,7 +247,7 @@ class Handler(BaseHTTPRequestHandler):
     def _pieces(self, length: int) -> Iterator[bytes]:
         left = length
         while left:
-            piece = self.rfile.read1(min(left, 1 << 18))  # type: ignore[attr-defined]
+            piece = self.rfile.read1(min(left, 1 << 18))
             if not piece:
                 raise ConnectionError("the body ended early")
             left -= len(piece)

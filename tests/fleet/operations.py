@@ -136,3 +136,48 @@ def visit(*, email: str, password: str, reason: str) -> list[int]:
         browser.get("/t/fleet/nothing/"),
     ]
     return [answer.status_code for answer in answers]
+
+
+def collect_static() -> None:
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def add_people(*, password: str, emails: dict[str, str]) -> None:
+    """People of the team, by role."""
+    from meshportal.accounts import services as accounts
+
+    team = Team.objects.get(slug="fleet")
+    for role, email in emails.items():
+        name = email.partition("@")[0].replace(".", " ").title()
+        person = accounts.add_person(actor=ACTOR, email=email, full_name=name, password=password)
+        accounts.set_role(actor=ACTOR, team=team, person=person, role=role)
+
+
+def poll(*, mailbox_id: str, times: int = 1) -> dict[str, int]:
+    """Polls one mailbox as a worker does, and what waits for its next try with it."""
+    from mailboxes import polling
+    from messages import turn
+
+    tally = turn.Tally()
+    for _ in range(times):
+        Message.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=datetime.now(UTC))
+        claimed = polling.claim_now(Mailbox.objects.get(mailbox_id=mailbox_id))
+        assert claimed is not None
+        tally = turn.work(claimed)
+    return {"stored": tally.stored, "failed": tally.failed}
+
+
+def addresses() -> dict[str, list[str]]:
+    """The address of every mailbox, of one message of each state and type, and of one body of each workflow."""
+    chosen: dict[tuple[str, str], Message] = {}
+    bodies: dict[str, Message] = {}
+    for message in Message.objects.order_by("seen_at"):
+        chosen.setdefault((message.state, message.message_type), message)
+        if message.state == "acknowledged":
+            bodies.setdefault(message.workflow_id, message)
+    return {
+        "mailboxes": [f"/t/fleet/mailboxes/{row.pk}/" for row in Mailbox.objects.order_by("mailbox_id")],
+        "inboxes": [f"/t/fleet/mailboxes/{row.pk}/inbox/" for row in Mailbox.objects.order_by("mailbox_id")],
+        "messages": [f"/t/fleet/messages/{row.pk}/" for row in chosen.values()],
+        "bodies": [f"/t/fleet/messages/{row.pk}/body/" for row in bodies.values()],
+    }

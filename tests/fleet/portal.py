@@ -35,7 +35,8 @@ _FAST = {
 class Portal:
     """``url`` is the MESH service, ``redis_url`` the broker; ``settings`` are further environment variables.
 
-    The database is of the kind that the suite runs on. As a context manager it starts, and ends everything it started.
+    The database is of the kind that the suite runs on; ``environment`` is what its processes run under. As a context
+    manager it starts, and ends everything it started.
     """
 
     def __init__(self, folder: Path, *, url: str, redis_url: str, settings: dict[str, str] | None = None) -> None:
@@ -50,7 +51,7 @@ class Portal:
                 connection.execute(f'CREATE DATABASE "{self._database}"')
             database = f"{self._admin.rsplit('/', 1)[0]}/{self._database}"
         self.log = folder / "fleet.log"
-        self._environment = plain_environment(
+        self.environment = plain_environment(
             {
                 "PYTHONPATH": str(ROOT),
                 "PYTHONWARNINGS": "ignore",
@@ -77,7 +78,7 @@ class Portal:
             [sys.executable, "-m", "tests.fleet.zygote"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=self._environment,
+            env=self.environment,
             cwd=ROOT,
             text=True,
             bufsize=1,

@@ -69,6 +69,8 @@ def test_a_message_is_kept_byte_for_byte_and_then_acknowledged(
     )
     assert message.headers["mex-workflowid"] == "TOC_FHIR_IP_DISCH"
     assert message.sent_at is not None
+    assert message.stored_at is not None
+    assert message.acknowledged_at is not None
     assert kinds(message) == ["seen", "stored", "acknowledged"]
     assert double.inbox(BOX) == []
     assert message.stored_at < message.acknowledged_at
@@ -209,6 +211,7 @@ def test_a_failed_download_waits_longer_each_time(box: Mailbox, double: Double, 
     for _ in range(3):
         poll(box)
         message = Message.objects.get()
+        assert message.next_attempt_at is not None
         waits.append((message.next_attempt_at - timezone.now()).total_seconds())
     assert waits == sorted(waits)
     gets = len(double.recorder.gets(BOX))
@@ -356,7 +359,9 @@ def test_a_workflow_filter_is_asked_of_the_service(box: Mailbox, double: Double,
 
 
 def test_a_handshake_once_in_24_hours(box: Mailbox, double: Double, poll: Poll) -> None:
-    handshakes = lambda: len([r for r in double.recorder.records() if r.route == "handshake"])  # noqa: E731
+    def handshakes() -> int:
+        return len([record for record in double.recorder.records() if record.route == "handshake"])
+
     poll(box)
     poll(box)
     assert handshakes() == 1

@@ -8,12 +8,14 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
 
 from meshportal.accounts import scoping, sessions
+from meshportal.console import selectors
 
 
 class SignInForm(AuthenticationForm):
@@ -25,6 +27,7 @@ class SignInForm(AuthenticationForm):
     }
 
     def clean(self) -> dict[str, Any]:
+        assert self.request is not None  # LoginView always gives it.  # noqa: S101
         address, email = sessions.client_address(self.request), self.cleaned_data.get("username", "")
         if sessions.too_many_failures(email=email, address=address):
             raise ValidationError(
@@ -57,7 +60,7 @@ class SignOut(LogoutView):
 
     http_method_names = ["post", "options"]
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method == "POST" and request.user.is_authenticated:
             sessions.record_sign_out(request.user, address=sessions.client_address(request))
         return super().dispatch(request, *args, **kwargs)
@@ -67,7 +70,8 @@ class Home(View):
     """Goes to the person's team; with several, asks which."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        teams = list(scoping.teams_of(request.user))
-        if len(teams) == 1:
-            return redirect("console:overview", team=teams[0].slug)
-        return render(request, "console/teams.html", {"teams": teams})
+        memberships = list(scoping.memberships_of(request.user))
+        if len(memberships) == 1:
+            return redirect("console:overview", team=memberships[0].team.slug)
+        choices = selectors.team_choices(memberships, timezone.now())
+        return render(request, "console/teams.html", {"choices": choices})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
@@ -63,6 +63,22 @@ def ago(moment: datetime | None) -> SafeString | str:
     words = time.age_words(moment)
     words = f"in {words}" if moment > timezone.now() else f"{words} ago"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), time.london(moment), words)
+
+
+@register.filter
+def ago_about(moment: datetime | None) -> SafeString | str:
+    """As ``ago``, in its largest unit only, for dense tables: ``3 hours ago``."""
+    if not moment:
+        return ""
+    words = time.span_words(timezone.now() - moment, parts=1)
+    words = f"in {words}" if moment > timezone.now() else f"{words} ago"
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), time.london(moment), words)
+
+
+@register.filter
+def span(length: timedelta | None) -> str:
+    """A length of time in words, ``5 minutes``; nothing for None."""
+    return "" if length is None else time.span_words(length)
 
 
 @register.filter

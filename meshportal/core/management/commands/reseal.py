@@ -41,8 +41,8 @@ class Command(BaseCommand):
     def _column(self, model: type[models.Model], field: SealedField) -> tuple[int, list[object]]:
         # Raw columns: a normal read would unseal and raise at the first bad row.
         quote = connection.ops.quote_name
-        table, column = quote(model._meta.db_table), quote(field.column)
-        primary = quote(model._meta.pk.column)
+        table, column = quote(model._meta.db_table), quote(str(field.column))
+        primary = quote(str(model._meta.pk.column))
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {primary} FROM {table} WHERE {column} IS NOT NULL")  # noqa: S608
             keys = [row[0] for row in cursor.fetchall()]
@@ -60,7 +60,7 @@ class Command(BaseCommand):
                     except crypto.CannotUnseal:
                         bad.append(key)
                         continue
-                    value = connection.Database.Binary(token)
+                    value = connection.Database.Binary(token)  # type: ignore[attr-defined]
                     cursor.execute(f"UPDATE {table} SET {column} = %s WHERE {primary} = %s", [value, key])  # noqa: S608
                     done += 1
         return done, bad

@@ -1,0 +1,50 @@
+"""A mailbox's page, and the act on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from mailboxes import health, selectors, services
+from mailboxes.models import Mailbox
+from meshportal.accounts import scoping
+from meshportal.web.environments import ENVIRONMENTS
+from meshportal.web.pages import ActionPage, DetailPage
+
+
+class MailboxPage(DetailPage):
+    """Is this mailbox all right, and what is in it?"""
+
+    capability = "mailbox.view"
+    template_name = "mailboxes/detail.html"
+    fragments = ("standing",)
+    context_name = "mailbox"
+
+    def queryset(self) -> QuerySet[Mailbox]:
+        return selectors.mailboxes_of(self.team)
+
+    def context(self, **extra: Any) -> dict[str, Any]:
+        return super().context(
+            standing=health.Standing(self.object, timezone.now()),
+            environment=self.object.environment,
+            environment_meaning=ENVIRONMENTS[self.object.environment].meaning,
+            meanings=health.meanings(),
+            **extra,
+        )
+
+
+class PollNow(ActionPage):
+    """Makes a mailbox due at once."""
+
+    capability = "mailbox.poll"
+
+    def act(self, form: Any) -> str:
+        mailbox = scoping.get_or_404(selectors.mailboxes_of(self.team), self.team, pk=self.kwargs["pk"])
+        services.poll_now(actor=self.actor, mailbox=mailbox)
+        return f"{mailbox} is due now. A worker polls it within seconds; this page shows the outcome by itself."
+
+    def return_url(self) -> str:
+        return reverse("mailboxes:detail", kwargs={"team": self.team.slug, "pk": self.kwargs["pk"]})

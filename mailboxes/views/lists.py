@@ -1,0 +1,68 @@
+"""The list of a team's mailboxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.core.paginator import Paginator
+from django.utils import timezone
+
+from mailboxes import filters, health, selectors
+from meshportal.web.pages import TeamPage
+
+
+@dataclass(frozen=True)
+class SortLink:
+    """The head of a sortable column. ``aria`` is a value of ``aria-sort``, or '' when the list has another order."""
+
+    label: str
+    value: str
+    aria: str
+
+
+class MailboxList(TeamPage):
+    """Which of ours are healthy? Those that need a person stand first.
+
+    Numbered pages: a team's mailboxes are hundreds, and any column may sort them.
+    """
+
+    capability = "mailbox.view"
+    template_name = "mailboxes/list.html"
+    fragments = ("rows",)
+    http_method_names = ["get", "head", "options"]
+    page_size: ClassVar[int] = 50
+
+    def context(self, **extra: Any) -> dict[str, Any]:
+        now = timezone.now()
+        query = self.request.GET
+        everyone = selectors.with_standing(selectors.mailboxes_of(self.team), now)
+        filter_set = filters.MailboxFilters(query, queryset=everyone, request=self.request)
+        order = filters.order_of(query.get("sort", ""))
+        pages = Paginator(filters.in_order(filter_set.qs, order), self.page_size)
+        page = pages.get_page(query.get("page"))
+        return super().context(
+            filter=filter_set,
+            count=pages.count,
+            in_need=filter_set.qs.order_by().filter(standing__in=health.NEEDS_A_PERSON).count(),
+            any_mailbox=pages.count > 0 or everyone.exists(),
+            page=page,
+            rows=health.standings(page.object_list, now),
+            order=order,
+            sort_links=_sort_links(order),
+            sort_kept="" if order == filters.DEFAULT_ORDER else order.key,
+            meanings=health.meanings(),
+            **extra,
+        )
+
+
+def _sort_links(current: filters.Order) -> dict[str, SortLink]:
+    """For each sortable column its head: pressing the one that sorts turns the order round."""
+    labels = {"name": "Mailbox", "state": "State", "polled": "Last poll", "waiting": "Waiting"}
+    links = {}
+    for column, (first, second) in filters.ORDERS.items():
+        sorts = current.column == column
+        wanted = second if current == first else first
+        aria = ("descending" if current.descending else "ascending") if sorts else ""
+        links[column] = SortLink(labels[column], wanted.key, aria)
+    return links

@@ -1,0 +1,207 @@
+"""What needs a person now: one line per problem, each with the act that follows from it.
+
+Problems that have one cause are one line: a wrong shared key stops every mailbox of an environment, and three hundred
+lines would hide the two that differ.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from django.db.models import Count, Min, Q
+from django.db.models.functions import Coalesce
+from django.urls import reverse
+
+from certificates.models import ClientIdentity
+from mailboxes import health, selectors
+from mailboxes.models import Mailbox, Mode
+from meshportal.accounts.models import Team
+from meshportal.accounts.scoping import in_team
+from meshportal.core.heartbeats import QueueHealth
+from messages.models import Message
+from messages.states import State
+
+# More mailboxes than this with one cause become one line.
+ONE_BY_ONE = 3
+MOST_LINES = 100
+
+
+@dataclass(frozen=True)
+class Line:
+    """One problem. ``subject`` is what it is about; ``moment`` is shown after ``moment_words``; ``since`` only orders."""
+
+    tone: str
+    subject: str
+    sentence: str
+    advice: str
+    since: datetime
+    url: str
+    act: str
+    moment_words: str = "Since"
+    moment: datetime | None = None
+
+
+def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line]:
+    """Everything of ``team`` that needs a person, oldest first; no more than :data:`MOST_LINES` and one."""
+    found = [
+        *_workers(queues, now),
+        *_mailboxes(team, now),
+        *_certificates(team, now),
+        *_quarantined(team, now),
+    ]
+    return sorted(found, key=lambda line: line.since)[: MOST_LINES + 1]
+
+
+def _workers(queues: Sequence[QueueHealth], now: datetime) -> Iterator[Line]:
+    silent = [queue for queue in queues if not queue.ok]
+    if not silent:
+        return
+    seen = [queue.seen_at for queue in silent if queue.seen_at is not None]
+    if len(silent) == len(queues):
+        subject, sentence = "Workers", "are silent on every queue: no mailbox is polled."
+        advice = "Ask whoever runs the portal to look at the scheduler first, then at the workers."
+    else:
+        names = " and ".join(f"“{queue.queue}”" for queue in silent)
+        subject = f"Queue {names}"
+        polling = any(queue.queue == "poll" for queue in silent)
+        sentence = "is silent: no mailbox is polled." if polling else "is silent: housekeeping waits, polling goes on."
+        advice = "Ask whoever runs the portal to start the worker of this queue."
+    yield Line(
+        tone="bad",
+        subject=subject,
+        sentence=sentence,
+        advice=f"{advice} Messages are safe in MESH for 5 days.",
+        since=min(seen, default=now),
+        url="#workers",
+        act="See the workers",
+        moment_words="Silent since" if seen else "Never seen yet",
+        moment=min(seen, default=None),
+    )
+
+
+def _mailboxes(team: Team, now: datetime) -> Iterator[Line]:
+    rows = selectors.with_standing(selectors.mailboxes_of(team), now).exclude(mode=Mode.PAUSED)
+    in_need = list(rows.filter(standing__in=health.NEEDS_A_PERSON))
+    problems: dict[tuple[str, str, str], list[Mailbox]] = defaultdict(list)
+    late = []
+    for mailbox in in_need:
+        if mailbox.problem_code == "certificate_expired" and mailbox.identity and mailbox.identity.not_after <= now:
+            continue  # The line of the certificate says it, once for all its mailboxes.
+        if mailbox.problem_code:
+            problems[mailbox.problem_code, mailbox.problem, mailbox.problem_advice].append(mailbox)
+        else:
+            late.append(mailbox)
+    for (_code, problem, advice), group in problems.items():
+        yield from _problem(team, group, problem, advice, now)
+    yield from _late(team, late)
+    yield from _clock(team, rows, now)
+
+
+def _problem(team: Team, group: list[Mailbox], problem: str, advice: str, now: datetime) -> Iterator[Line]:
+    sets = [[mailbox] for mailbox in group] if len(group) <= ONE_BY_ONE else [group]
+    for found in sets:
+        since = min(mailbox.problem_since or now for mailbox in found)
+        url, act = _page(team, found[0]) if len(found) == 1 else _listed(team, len(found), state=health.PROBLEM)
+        yield Line("bad", _named(found), problem, advice, since, url, act, moment=since)
+
+
+def _late(team: Team, group: list[Mailbox]) -> Iterator[Line]:
+    advice = "Look at the workers below: a worker that is silent or behind polls late."
+    sets = [[mailbox] for mailbox in group] if len(group) <= ONE_BY_ONE else [group]
+    for found in sets:
+        since = min(mailbox.last_polled_at or mailbox.created_at for mailbox in found)
+        url, act = _page(team, found[0]) if len(found) == 1 else _listed(team, len(found), state=health.LATE)
+        sentence = "is polled late." if len(found) == 1 else "are polled late."
+        yield Line("warn", _named(found), sentence, advice, since, url, act, "Not polled since", since)
+
+
+def _clock(team: Team, rows: Iterable[Mailbox], now: datetime) -> Iterator[Line]:
+    # One server has one clock: the mailbox that was polled last knows best.
+    known = [mailbox for mailbox in rows if mailbox.clock_skew_seconds is not None and mailbox.last_polled_at is not None]
+    if not known:
+        return
+    latest = max(known, key=lambda mailbox: mailbox.last_polled_at or now)
+    warning = health.Standing(latest, now).clock_warning
+    if warning:
+        advice = "Ask whoever runs the portal to set it (NTP). MESH refuses sign-ins when the two are more than 2 hours apart."
+        url, act = _page(team, latest)
+        yield Line("warn", "Clock:", warning, advice, now, url, act, "Seen", latest.last_polled_at)
+
+
+def _certificates(team: Team, now: datetime) -> Iterator[Line]:
+    for identity, number in certificates_in_use(team):
+        if identity.not_after - now > health.CERTIFICATE_WARNING:
+            return
+        expired = identity.not_after <= now
+        depending = "1 mailbox depends" if number == 1 else f"{number:,} mailboxes depend"
+        stopped = "1 mailbox is" if number == 1 else f"{number:,} mailboxes are"
+        url, act = _listed(team, number, certificate=str(identity.pk))
+        yield Line(
+            tone="bad" if expired else "warn",
+            subject=f"Certificate “{identity.name}”",
+            sentence=f"has expired: {stopped} not polled." if expired else f"expires soon; {depending} on it.",
+            advice="Request a new certificate, add it, and choose it for each mailbox that uses this one.",
+            since=identity.not_after if expired else identity.not_after - health.CERTIFICATE_WARNING,
+            url=url,
+            act=act,
+            moment_words="Expired" if expired else "Expires",
+            moment=identity.not_after,
+        )
+
+
+def certificates_in_use(team: Team) -> list[tuple[ClientIdentity, int]]:
+    """The certificates that mailboxes of ``team`` are worked with, the one that lapses first at the front; and for how many."""
+    rows = (
+        in_team(ClientIdentity, team)
+        .only("pk", "name", "environment", "not_before", "not_after")
+        .annotate(number=Count("mailboxes", filter=~Q(mailboxes__mode=Mode.PAUSED)))
+        .filter(number__gt=0)
+        .order_by("not_after", "pk")
+    )
+    return [(identity, identity.number) for identity in rows]
+
+
+def _quarantined(team: Team, now: datetime) -> Iterator[Line]:
+    # By mailbox first: that is how the index of states begins.
+    rows = (
+        Message.objects.filter(mailbox__in=in_team(Mailbox, team), state=State.QUARANTINED)
+        .order_by()
+        .values("mailbox_id", "mailbox__name", "mailbox__mailbox_id")
+        .annotate(number=Count("pk"), oldest=Min(Coalesce("sent_at", "seen_at")))
+    )
+    for row in rows:
+        number, leaves = row["number"], row["oldest"] + Message.INBOX_LIFE
+        inbox = reverse("messages:inbox", kwargs={"team": team.slug, "pk": row["mailbox_id"]})
+        left = leaves <= now
+        one = number == 1
+        yield Line(
+            tone="bad",
+            subject=f"{row['mailbox__name']} ({row['mailbox__mailbox_id']})",
+            sentence=f"has {number:,} message{'' if one else 's'} that could not be stored.",
+            advice="Open it to see why, then retry it." if one else "Open them to see why, then retry each.",
+            since=row["oldest"],
+            url=f"{inbox}?{urlencode({'state': State.QUARANTINED.value})}",
+            act="See the message" if one else "See the messages",
+            moment_words="The oldest left the MESH inbox" if left else "The oldest leaves the MESH inbox",
+            moment=leaves,
+        )
+
+
+def _named(mailboxes: list[Mailbox]) -> str:
+    if len(mailboxes) == 1:
+        return str(mailboxes[0])
+    first = ", ".join(mailbox.name for mailbox in mailboxes[:2])
+    return f"{len(mailboxes):,} mailboxes ({first} and {len(mailboxes) - 2:,} more):"
+
+
+def _page(team: Team, mailbox: Mailbox) -> tuple[str, str]:
+    return reverse("mailboxes:detail", kwargs={"team": team.slug, "pk": mailbox.pk}), "Open the mailbox"
+
+
+def _listed(team: Team, number: int, **filters: str) -> tuple[str, str]:
+    address = f"{reverse('mailboxes:list', kwargs={'team': team.slug})}?{urlencode(filters)}"
+    return address, "See the mailbox" if number == 1 else "See the mailboxes"

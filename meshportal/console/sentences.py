@@ -1,0 +1,151 @@
+"""Audit events as sentences in plain English: "read the body of message 2026…, in mailbox X26HC001"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import reverse
+
+from mailboxes.models import Mode
+from meshportal.accounts.models import Role
+from meshportal.audit.models import AuditEvent
+
+# Every act that a team's trail can hold, as the filter names it.
+ACTIONS: dict[str, str] = {
+    "message.body_read": "Body read",
+    "message.body_downloaded": "Body downloaded",
+    "message.retried": "Message retried",
+    "message.discarded": "Message acknowledged without keeping",
+    "mailbox.poll_asked": "Poll asked for",
+    "mailbox.added": "Mailbox added",
+    "mailbox.changed": "Mailbox changed",
+    "certificate.added": "Certificate added",
+    "member.role_set": "Role given or changed",
+    "team.added": "Team added",
+    "audit.exported": "Audit exported",
+}
+
+_FIELDS = {
+    "identity": "certificate",
+    "poll_interval_seconds": "poll interval in seconds",
+    "workflow_filter": "workflow filter",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was done: words before and after the object's name."""
+
+    before: str
+    after: str = ""
+
+
+def tell(event: AuditEvent) -> Told:
+    """The sentence of ``event`` without who did it and to what. An act that nobody put into words is named as it is."""
+    telling = _TELLINGS.get(event.action)
+    if telling is not None:
+        return telling(event)
+    return Told(f"did “{event.action.replace('.', ': ').replace('_', ' ')}” on")
+
+
+def sentence(event: AuditEvent) -> str:
+    """The whole sentence, for a file."""
+    told = tell(event)
+    return f"{who(event)[0]} {told.before} {event.target_label}{told.after}".strip()
+
+
+def who(event: AuditEvent) -> tuple[str, str]:
+    """The actor's name, and what stands under it: the e-mail address of a person."""
+    name, separator, rest = event.actor_label.rpartition(" <")
+    if event.actor_kind == "user" and separator and rest.endswith(">"):
+        return name, rest[:-1]
+    return event.actor_label[:1].upper() + event.actor_label[1:], ""
+
+
+def address(event: AuditEvent, team_slug: str) -> str:
+    """The page of the event's object, or '' when it has none."""
+    route = {"message": "messages:detail", "mailbox": "mailboxes:detail"}.get(event.target_kind)
+    return reverse(route, kwargs={"team": team_slug, "pk": event.target_id}) if route and _is_key(event.target_id) else ""
+
+
+def _is_key(text: str) -> bool:
+    parts = [len(part) for part in text.split("-")]
+    return parts == [8, 4, 4, 4, 12] and text.replace("-", "").isalnum() and all(c in "0123456789abcdef-" for c in text)
+
+
+def _body(verb: str) -> Callable[[AuditEvent], Told]:
+    def telling(event: AuditEvent) -> Told:
+        mailbox = event.after.get("mailbox")
+        return Told(f"{verb} the body of", f", in mailbox {mailbox}" if mailbox else "")
+
+    return telling
+
+
+def _plain(before: str, after: str = "") -> Callable[[AuditEvent], Told]:
+    return lambda event: Told(before, after)
+
+
+def _mailbox_added(event: AuditEvent) -> Told:
+    mode = _label(Mode, event.after.get("mode"))
+    return Told("added mailbox", f" in {mode} mode" if mode else "")
+
+
+def _mailbox_changed(event: AuditEvent) -> Told:
+    changes = [_change(name, event.before.get(name), value) for name, value in sorted(event.after.items())]
+    return Told("changed mailbox", f": {'; '.join(changes)}" if changes else "")
+
+
+def _change(name: str, before: Any, after: Any) -> str:
+    field = _FIELDS.get(name, name.replace("_", " "))
+    if name == "password":
+        return "a new password"
+    if name == "mode":
+        before, after = _label(Mode, before), _label(Mode, after)
+    return f"{field} from {_value(before)} to {_value(after)}"
+
+
+def _value(value: Any) -> str:
+    return "nothing" if value in (None, "") else f"“{value}”"
+
+
+def _role_set(event: AuditEvent) -> Told:
+    before, after = _label(Role, event.before.get("role")), _label(Role, event.after.get("role"))
+    if not before:
+        article = "an" if after[:1] in "aeiou" else "a"
+        return Told("made", f" {article} {after} of this team")
+    return Told("changed the role of", f" from {before} to {after}")
+
+
+def _certificate_added(event: AuditEvent) -> Told:
+    subject = event.after.get("subject")
+    return Told("added the certificate", f", issued to {subject}" if subject else "")
+
+
+def _exported(event: AuditEvent) -> Told:
+    filters = event.after.get("filters") or {}
+    chosen = ", ".join(f"{name} “{value}”" for name, value in sorted(filters.items()))
+    return Told("exported the", f", filtered by {chosen}" if chosen else ", all of it")
+
+
+def _label(choices: Any, value: Any) -> str:
+    try:
+        return str(choices(value).label).lower()
+    except ValueError:
+        return str(value or "")
+
+
+_TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
+    "message.body_read": _body("read"),
+    "message.body_downloaded": _body("downloaded"),
+    "message.retried": _plain("asked to try", " again"),
+    "message.discarded": _plain("decided to acknowledge", " without keeping it"),
+    "mailbox.poll_asked": _plain("asked for a poll of mailbox"),
+    "mailbox.added": _mailbox_added,
+    "mailbox.changed": _mailbox_changed,
+    "certificate.added": _certificate_added,
+    "member.role_set": _role_set,
+    "team.added": _plain("added the team"),
+    "audit.exported": _exported,
+}

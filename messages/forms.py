@@ -1,0 +1,95 @@
+"""What people enter about messages: why they open one, and why one may go without being kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from meshportal.web.forms import NhsFormMixin
+
+OTHER = "other"
+REASONS = (
+    ("delivery", "Checking a delivery problem"),
+    ("asked", "A clinician or practice asked"),
+    ("testing", "Testing or setting up"),
+    ("complaint", "Audit or complaint"),
+    (OTHER, "Other"),
+)
+MAX_REASON = 500
+_NO_PATIENT = "Do not write a patient’s name or NHS number here: auditors read it."
+_TOO_LONG = {"max_length": f"Keep it within {MAX_REASON} characters."}
+
+
+def says_something(text: str) -> None:
+    """Raises ValidationError for text without a letter or a digit, such as a dot or invisible characters."""
+    if not any(character.isalnum() for character in text):
+        raise ValidationError("Write it in words: this becomes part of the record.")
+
+
+class ReasonForm(NhsFormMixin, forms.Form):
+    """Why somebody opens a body (promise P9)."""
+
+    why = forms.ChoiceField(
+        label="Why are you opening this message?",
+        choices=REASONS,
+        widget=forms.RadioSelect,
+        error_messages={
+            "required": "Say why you are opening this message",
+            "invalid_choice": "Choose one of the reasons",
+        },
+    )
+    detail = forms.CharField(
+        label="In your own words",
+        help_text=f"Needed for “Other”. A ticket number helps. {_NO_PATIENT}",
+        max_length=MAX_REASON,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        error_messages=_TOO_LONG,
+    )
+
+    def clean_detail(self) -> str:
+        detail = " ".join(str(self.cleaned_data["detail"]).split())
+        if self.cleaned_data.get("why") == OTHER:
+            if not detail:
+                raise ValidationError("Say in your own words why you are opening this message")
+            says_something(detail)
+        return detail
+
+    @property
+    def reason(self) -> str:
+        """The reason as it is kept: the words of the choice, then the person's own."""
+        label = dict(REASONS)[self.cleaned_data["why"]]
+        return ": ".join(part for part in (label, self.cleaned_data["detail"]) if part)
+
+
+class DownloadForm(forms.Form):
+    """The reason that a person gave for the preview, carried on so that nobody is asked twice."""
+
+    reason = forms.CharField(
+        max_length=MAX_REASON + 100,
+        widget=forms.HiddenInput,
+        validators=[says_something],
+        error_messages={"required": "Say why you are opening this message before you download it."},
+    )
+
+
+class DiscardForm(NhsFormMixin, forms.Form):
+    """Why a message may go without being kept, and the tick that says that this is understood."""
+
+    reason = forms.CharField(
+        label="Why may this message go without being kept?",
+        help_text=f"For example: the sender has sent it again as another message. {_NO_PATIENT}",
+        max_length=MAX_REASON,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        validators=[says_something],
+        error_messages={"required": "Say why this message may go without being kept", **_TOO_LONG},
+    )
+    confirm = forms.BooleanField(
+        label="I understand that MESH then deletes the message, and that the portal does not have it",
+        error_messages={"required": "Tick the box to confirm that the message will be deleted and not kept"},
+    )
+
+    def clean_reason(self) -> Any:
+        return " ".join(str(self.cleaned_data["reason"]).split())

@@ -1,0 +1,81 @@
+"""Reads about messages. Lists leave the sealed columns in the database: what is not read cannot be shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.db.models import QuerySet
+
+from mailboxes.models import Mailbox
+from meshportal.accounts.models import Team
+from meshportal.accounts.scoping import in_team
+from meshportal.core.crypto import CannotUnseal
+from messages.models import Message, MessageEvent
+from messages.states import Direction
+
+SEALED = ("subject", "recipient_sealed", "headers")
+MAX_EVENTS = 200
+MAX_REPORTS = 20
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What is sealed of one message. ``problem`` says why it cannot be opened; then the rest is empty."""
+
+    subject: str = ""
+    recipient: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def received(team: Team) -> QuerySet[Message]:
+    """Every message that came into the team's mailboxes, for lists."""
+    return (
+        in_team(Message, team)
+        .filter(direction=Direction.IN)
+        .select_related("mailbox")
+        .defer(*SEALED, "search", "problem_advice", "mailbox__password")
+    )
+
+
+def inboxes(team: Team) -> QuerySet[Mailbox]:
+    """The team's mailboxes, without what is sealed."""
+    return in_team(Mailbox, team).select_related("organisation").defer("password")
+
+
+def environments_of(team: Team) -> list[str]:
+    """The environments that the team has mailboxes in."""
+    return sorted(in_team(Mailbox, team).order_by().values_list("environment", flat=True).distinct())
+
+
+def whole() -> QuerySet[Message]:
+    """Messages with everything that a message's page shows, but what is sealed. The caller scopes them to a team."""
+    linked = [f"linked_message__{name}" for name in SEALED]
+    return Message.objects.select_related("team", "mailbox__organisation", "payload", "linked_message").defer(
+        *SEALED, *linked, "search", "mailbox__password"
+    )
+
+
+def sealed_of(message: Message) -> Sealed:
+    """The sealed columns of ``message``. Columns that the portal's keys do not open are a sentence, not an exception."""
+    try:
+        subject, recipient, headers = Message.objects.values_list(*SEALED).get(pk=message.pk)
+    except CannotUnseal:
+        return Sealed(
+            problem="The subject and the headers of this message cannot be opened with the portal’s keys. Ask whoever runs "
+            "the portal to put the missing key back into MESHPORTAL_KEYS."
+        )
+    return Sealed(
+        subject=subject or "", recipient=recipient or "", headers={name: str(said) for name, said in (headers or {}).items()}
+    )
+
+
+def events_of(message: Message) -> list[MessageEvent]:
+    """The latest steps of ``message``, newest first; one more than :data:`MAX_EVENTS` when there are more."""
+    return list(MessageEvent.objects.filter(message=message).order_by("-at", "-id")[: MAX_EVENTS + 1])
+
+
+def reports_about(message: Message) -> list[Message]:
+    """The latest reports that MESH sent about ``message``."""
+    rows = Message.objects.filter(team_id=message.team_id, linked_message=message).defer(*SEALED, "search")
+    return list(rows.order_by("-seen_at")[:MAX_REPORTS])

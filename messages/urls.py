@@ -1,0 +1,19 @@
+"""The pages of messages, below ``/t/<team>/``."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from messages.views import acts, body, detail, lists
+
+app_name = "messages"
+
+urlpatterns = [
+    path("messages/", lists.TeamMessages.as_view(), name="list"),
+    path("mailboxes/<uuid:pk>/inbox/", lists.MailboxInbox.as_view(), name="inbox"),
+    path("messages/<uuid:pk>/", detail.MessagePage.as_view(), name="detail"),
+    path("messages/<uuid:pk>/body/", body.BodyPage.as_view(), name="body"),
+    path("messages/<uuid:pk>/download/", body.Download.as_view(), name="download"),
+    path("messages/<uuid:pk>/retry/", acts.Retry.as_view(), name="retry"),
+    path("messages/<uuid:pk>/discard/", acts.Discard.as_view(), name="discard"),
+]

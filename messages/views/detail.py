@@ -1,0 +1,84 @@
+"""The page of one message: what became of it, its clocks, its timeline, and what MESH said about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.urls import reverse
+from django.utils import timezone
+
+from meshportal.accounts import policies
+from meshportal.accounts.models import Membership
+from meshportal.web.masking import mask_subject
+from meshportal.web.pages import DetailPage
+from messages import selectors, timeline, words
+from messages.forms import DiscardForm
+from messages.models import Message, MessageType
+from messages.states import MEANINGS, State
+
+# The portal changes these by itself, so the page looks again while somebody reads it.
+_MOVING = (State.LISTED, State.STORED, State.DISCARDING)
+
+
+def address(message: Message, *, team: str, route: str = "detail") -> str:
+    """The address of a page of ``message``."""
+    return reverse(f"messages:{route}", kwargs={"team": team, "pk": message.pk})
+
+
+def may_retry(message: Message, membership: Membership) -> bool:
+    """True when a retry by hand is possible now, for this member."""
+    waits = message.state == State.LISTED and message.next_attempt_at is not None and message.next_attempt_at > timezone.now()
+    return (message.state == State.QUARANTINED or waits) and policies.can(membership, "message.retry")
+
+
+def holds_body(message: Message) -> bool:
+    """True while the portal keeps the body."""
+    payload = getattr(message, "payload", None)
+    return payload is not None and payload.purged_at is None
+
+
+def message_context(message: Message, membership: Membership, discard_form: forms.BaseForm | None = None) -> dict[str, Any]:
+    """Everything that the message page shows. ``discard_form`` comes back with its errors."""
+    events = selectors.events_of(message)
+    sealed = selectors.sealed_of(message)
+    may_discard = message.state == State.QUARANTINED and policies.can(membership, "message.discard")
+    report = message.message_type == MessageType.REPORT
+    return {
+        "line": words.Line.of(message),
+        "verdict": words.verdict(message, events),
+        "meanings": [(message.get_state_display(), words.TONES[message.state], MEANINGS[message.state])],
+        "clocks": words.clocks(message),
+        "steps": [timeline.step(event) for event in events[: selectors.MAX_EVENTS]],
+        "more_steps": len(events) > selectors.MAX_EVENTS,
+        "moving": message.state in _MOVING,
+        "report": timeline.report_words(message) if report else None,
+        "linked_id": words.plain(message.linked_mesh_id),
+        "reports": [(found, timeline.report_words(found)) for found in selectors.reports_about(message)],
+        "subject": mask_subject(sealed.subject),
+        "recipient": mask_subject(sealed.recipient),
+        "addressed_to": words.plain(message.recipient_mailbox) if message.recipient_mailbox != message.mailbox.mailbox_id else "",
+        "content_type": words.plain(message.content_type),
+        "checksum": words.plain(message.checksum),
+        "headers": [(name, words.masked_header(name, said)) for name, said in sorted(sealed.headers.items())],
+        "sealed_problem": sealed.problem,
+        "holds_body": holds_body(message),
+        "may_retry": may_retry(message, membership),
+        "discard_form": (discard_form or DiscardForm()) if may_discard else None,
+        "for_service_desk": words.for_service_desk(message),
+        "environment": message.environment,
+    }
+
+
+class MessagePage(DetailPage):
+    """One message. The fragment ``standing`` is what changes while the portal works on it."""
+
+    capability = "message.view"
+    template_name = "messages/detail.html"
+    fragments = ("standing",)
+
+    def queryset(self) -> Any:
+        return selectors.whole()
+
+    def context(self, **extra: Any) -> dict[str, Any]:
+        return super().context(**message_context(self.object, self.request.membership), **extra)

@@ -1,0 +1,1 @@
+"""The portal as a person meets it: gunicorn, hashed static files, a real Chromium."""
