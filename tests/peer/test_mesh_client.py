@@ -6,30 +6,25 @@ import hashlib
 import json
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-from certificates import services as certificates
-from mailboxes import connections, polling
-from mailboxes.models import Mailbox
-from meshportal.audit.actors import Actor
 from meshportal.core import payloads
-from meshportal.demo.pki import PkiFiles, write_pki
+from meshportal.demo.pki import PkiFiles
 from meshportal.demo.processes import plain_environment
 from meshportal.demo.sandbox import PASSWORD, Sandbox
-from meshportal.mesh import Connection, MeshClient, tls_context
+from meshportal.mesh import MeshClient, errors
 from messages import turn
 from messages.models import Message
 from messages.states import State
 from tests import services
-from tests.conftest import Make
+from tests.peer.conftest import OURS, THEIRS
 
 pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("sandbox")]
 
-OURS, THEIRS = "X26PEER1", "X26PEER2"
 MB = 1_000_000
 CHUNK = 200_000
 # Name, size, chunk size.
@@ -45,13 +40,6 @@ NAMES = [name for name, _, _ in SIZES]
 
 class Official(Protocol):
     def __call__(self, do: str, mailbox: str, **given: Any) -> dict[str, Any]: ...
-
-
-@pytest.fixture(scope="module")
-def files(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> PkiFiles:
-    for mailbox_id in (OURS, THEIRS):
-        sandbox.add_mailbox(mailbox_id)
-    return write_pki(sandbox.pki.with_clients([(OURS, "X26"), (THEIRS, "X26")]), tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture
@@ -86,33 +74,6 @@ def official(sandbox: Sandbox, files: PkiFiles, tmp_path: Path) -> Official:
     return run
 
 
-@pytest.fixture
-def client(sandbox: Sandbox, files: PkiFiles) -> Iterator[MeshClient]:
-    """Our client, as mailbox OURS."""
-    context = tls_context(files.client(OURS).read_bytes(), files.client_key(OURS).read_bytes(), files.ca.read_bytes())
-    with Connection(sandbox.base_url, ssl_context=context) as connection:
-        yield MeshClient(connection, mailbox_id=OURS, password=PASSWORD, shared_key=sandbox.shared_key)
-
-
-@pytest.fixture
-def box(sandbox: Sandbox, files: PkiFiles, team: Any, mailbox: Make, settings: Any) -> Iterator[Mailbox]:
-    """The portal's mailbox OURS, in collect mode."""
-    settings.MESH_URLS = {**settings.MESH_URLS, "sandbox": sandbox.base_url}
-    settings.MESH_SHARED_KEYS = {**settings.MESH_SHARED_KEYS, "sandbox": sandbox.shared_key}
-    actor = Actor.command("tests")
-    certificates.replace_trust_bundle(actor=actor, environment="sandbox", name="CA", pem=files.ca.read_bytes())
-    identity = certificates.add_identity(
-        actor=actor,
-        team=team,
-        environment="sandbox",
-        name="peer",
-        certificate_pem=files.client(OURS).read_bytes(),
-        private_key_pem=files.client_key(OURS).read_bytes(),
-    )
-    yield mailbox(mailbox_id=OURS, identity=identity, password=PASSWORD)
-    connections.forget_all()
-
-
 def write_body(path: Path, size: int) -> str:
     """A file that compresses a little, as documents do; its SHA-256."""
     rng = random.Random(size)
@@ -136,7 +97,7 @@ def sha256_of(path: Path) -> str:
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize(("name", "size", "chunk"), SIZES, ids=NAMES)
 def test_what_the_official_client_sends_the_portal_keeps(
-    official: Official, box: Mailbox, tmp_path: Path, name: str, size: int, chunk: int, compress: bool
+    official: Official, poll: Callable[[], turn.Tally], tmp_path: Path, name: str, size: int, chunk: int, compress: bool
 ) -> None:
     sent = write_body(tmp_path / "sent", size)
     options = {"subject": "A letter", "filename": "letter.pdf", "local_id": "L-1", "content_type": "application/pdf"}
@@ -150,9 +111,7 @@ def test_what_the_official_client_sends_the_portal_keeps(
         chunk=chunk,
         compress=compress,
     )
-    claimed = polling.claim_now(box)
-    assert claimed is not None
-    tally = turn.work(claimed)
+    tally = poll()
     assert (tally.stored, tally.acknowledged, tally.failed) == (1, 1, 0), tally.problem
     message = Message.objects.get(mesh_id=answer["message_id"])
     assert message.state == State.ACKNOWLEDGED
@@ -203,8 +162,6 @@ def test_what_our_client_sends_the_official_one_reads(
 
 
 def test_an_empty_body_is_refused_as_the_service_refuses_it(official: Official, client: MeshClient, tmp_path: Path) -> None:
-    from meshportal.mesh import errors
-
     (tmp_path / "empty").write_bytes(b"")
     theirs = official("send", THEIRS, path=str(tmp_path / "empty"), recipient=OURS, workflow="TEST_WORKFLOW")
     with pytest.raises(errors.Refused) as ours:
