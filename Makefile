@@ -5,6 +5,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 .PHONY: help demo demo-check test bench lint lock clean
 
@@ -78,7 +79,7 @@ $(FRONT_END): package.json package-lock.json meshportal/web/vendor.py requiremen
 	@if ! command -v npm >/dev/null 2>&1; then \
 	  echo "There is no npm here; installing the one that comes as a Python package."; \
 	  $(RUN) -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r requirements/node.lock; fi
-	@$(RUN) -m meshportal.web.vendor
+	@$(RUN) -u -m meshportal.web.vendor
 	@touch $@
 
 # --- Locks ------------------------------------------------------------------------------------------------------------

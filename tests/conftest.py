@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pytest
+
+from meshportal.demo.guard import guarded
+from meshportal.demo.pki import create_pki
+from meshportal.demo.redis_server import RedisServer
+from meshportal.demo.sandbox import BUILT_IN_MAILBOXES, Sandbox
+from tests import environment, services
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With MESHPORTAL_TEST_ONLY_DATABASE=1 leaves out what no database can change: the second half of ``make test``."""
+    if not environment.only_database():
+        return
+    chosen = [item for item in items if environment.touches_database(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +41,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
     if connection.vendor != "sqlite":
         return
-    original = TransactionTestCase._fixture_teardown
+    case: Any = TransactionTestCase  # its stubs leave out what is meant to be private
+    original = case._fixture_teardown
 
     def teardown(self: TransactionTestCase) -> None:
         with connection.cursor() as cursor:
@@ -38,9 +55,64 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
             for _name, sql in triggers:
                 cursor.execute(sql)
 
-    TransactionTestCase._fixture_teardown = teardown  # type: ignore[method-assign]
+    case._fixture_teardown = teardown
 
 
+# --- Servers and programs ---------------------------------------------------------------------------------------------
+class Need(Protocol):
+    def __call__(self, service: str) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def need() -> Need:
+    """``need("redis")`` skips the test, saying what to install, where there is none; continuous integration fails instead.
+
+    Also: postgresql, sandbox, chromium, openssl.
+    """
+
+    def check(service: str) -> None:
+        sentence = services.missing(service)
+        if sentence is None:
+            return
+        if services.must_have_all():
+            pytest.fail(f"{sentence} ({services.REQUIRE_ALL}=1 does not let this test be skipped.)", pytrace=False)
+        pytest.skip(sentence)
+
+    return check
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_orphans() -> Iterator[None]:
+    """What a test started does not outlive this process, however it ends."""
+    with guarded():
+        yield
+
+
+@pytest.fixture(scope="session")
+def redis_server(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis server for the whole session; whoever uses it chooses keys or a database of their own."""
+    need("redis")
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sandbox(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """The official MESH sandbox behind mutual TLS, with ``pki``; tests add mailboxes of their own with ``add_mailbox``."""
+    need("sandbox")
+    pki = create_pki([(mailbox_id, "X26") for mailbox_id in BUILT_IN_MAILBOXES])
+    with Sandbox(services.SANDBOX_PYTHON, tmp_path_factory.mktemp("sandbox"), pki) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromium(need: Need) -> str:
+    """The path of the browser."""
+    need("chromium")
+    return services.chromium() or ""
+
+
+# --- Rows -------------------------------------------------------------------------------------------------------------
 class MakeMember(Protocol):
     def __call__(self, role: str, *, team: Any = None, email: str | None = None) -> Any: ...
 

@@ -2,7 +2,7 @@
 its settings before any conftest is loaded.
 
 Keys are made anew for each run. ``MESHPORTAL_TEST_DATABASE`` (sqlite or postgresql) chooses the database; for
-PostgreSQL ``MESHPORTAL_TEST_POSTGRES_URL`` names the server.
+PostgreSQL ``MESHPORTAL_TEST_POSTGRES_URL`` names the server. ``make test`` sets them (:mod:`tests.run`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ import tempfile
 from pathlib import Path
 
 import pyrage
+import pytest
 from cryptography.fernet import Fernet
 
 KINDS = ("sqlite", "postgresql")
+_DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "django_db_setup"}
+# The fleet's portals have databases of their own, in processes of their own.
+_DATABASE_MARKERS = ("django_db", "crash", "simulation")
 
 
 def database_kind() -> str:
@@ -25,6 +29,17 @@ def database_kind() -> str:
     if kind not in KINDS:
         raise SystemExit(f"MESHPORTAL_TEST_DATABASE must be one of {', '.join(KINDS)}, not {kind}.")
     return kind
+
+
+def only_database() -> bool:
+    """True when only the tests that touch the database are to run."""
+    return os.environ.get("MESHPORTAL_TEST_ONLY_DATABASE") == "1"
+
+
+def touches_database(item: pytest.Item) -> bool:
+    """True for a test whose outcome may depend on the kind of database."""
+    used = set(getattr(item, "fixturenames", ()))
+    return bool(used & _DATABASE_FIXTURES) or any(item.get_closest_marker(name) for name in _DATABASE_MARKERS)
 
 
 def prepare() -> Path:

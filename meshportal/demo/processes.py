@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import pwd
 import signal
 import socket
 import ssl
@@ -12,8 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
+
+from meshportal.demo.guard import Guard
 
 LOOPBACK = "127.0.0.1"
 _LOOK_EVERY = 0.05
@@ -41,8 +44,12 @@ class Service:
     """One child process with a log file.
 
     ``argv`` is the command; ``log`` takes its output (appended); ``env`` is its whole environment (default: this
-    process's own). May be started again after it was stopped. As a context manager it starts and stops.
+    process's own); ``user`` is who it runs as, which only root can choose. May be started again after it was stopped.
+    As a context manager it starts and stops. While ``guard`` is set (see :mod:`meshportal.demo.guard`) it does not
+    outlive this process.
     """
+
+    guard: ClassVar[Guard | None] = None
 
     def __init__(
         self,
@@ -52,12 +59,14 @@ class Service:
         log: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        user: str | None = None,
     ) -> None:
         self.name = name
         self.argv = [os.fspath(part) for part in argv]
         self.log = log
         self._env = dict(env) if env is not None else None
         self._cwd = cwd
+        self._user = user
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -77,6 +86,11 @@ class Service:
         """Whether the process is alive now."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """The exit status of a process that ended by itself; negative for a signal."""
+        return self._process.poll() if self._process is not None else None
+
     def start(self) -> None:
         """Start it. Raises ServiceError when it already runs or the program cannot be executed."""
         if self._process is not None:
@@ -92,23 +106,35 @@ class Service:
                     env=self._env,
                     cwd=self._cwd,
                     start_new_session=True,
+                    **_as_user(self._user),
                 )
-            except OSError as error:
+            except (OSError, KeyError) as error:
                 raise ServiceError(f"{self.name} cannot be started: {error}") from error
+        if self.guard is not None:
+            self.guard.add(self._process.pid)
 
-    def stop(self, *, grace: float = 10.0) -> int | None:
-        """End the whole group: TERM, then KILL for what is left after ``grace`` seconds. Gives the exit status."""
+    def wait(self, timeout: float) -> int:
+        """Wait until it ends by itself; gives the exit status. Raises ServiceError after ``timeout`` seconds."""
+        if self._process is None:
+            raise ServiceError(f"{self.name} was not started.")
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise ServiceError(f"{self.name} did not end within {timeout:g} seconds.{self._told()}") from None
+
+    def stop(self, *, grace: float = 10.0, first: signal.Signals = signal.SIGTERM) -> int | None:
+        """End the whole group: ``first``, then KILL for what is left after ``grace`` seconds. Gives the exit status."""
         process = self._process
         if process is None:
             return None
-        self._signal(signal.SIGTERM)
+        self._signal(first)
         try:
             process.wait(grace)
         except subprocess.TimeoutExpired:
             pass
         self._signal(signal.SIGKILL)
         process.wait()
-        self._process = None
+        self._forget(process)
         return process.returncode
 
     def kill(self) -> None:
@@ -117,7 +143,7 @@ class Service:
         if process is not None:
             self._signal(signal.SIGKILL)
             process.wait()
-            self._process = None
+            self._forget(process)
 
     def wait_for_port(self, port: int, *, host: str = LOOPBACK, timeout: float = 20.0) -> None:
         """Wait until something accepts connections there. Raises ServiceError after ``timeout`` seconds."""
@@ -168,6 +194,11 @@ class Service:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
+    def _forget(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = None
+        if self.guard is not None:
+            self.guard.drop(process.pid)
+
     def _told(self) -> str:
         tail = self.log_tail()
         return f" Last lines of {self.log}:\n{tail}" if tail else f" {self.log} is empty."
@@ -179,6 +210,14 @@ class Service:
             except (ProcessLookupError, PermissionError):
                 # macOS answers PermissionError for a group that holds only ended processes.
                 pass
+
+
+def _as_user(name: str | None) -> dict[str, Any]:
+    """What Popen needs to run as ``name``, with none of root's groups."""
+    if name is None:
+        return {}
+    entry = pwd.getpwnam(name)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
 def http_request(

@@ -32,12 +32,21 @@ def find_redis_server() -> Path:
 class RedisServer:
     """A Redis server bound to 127.0.0.1.
 
-    ``directory`` holds its log (and its data with ``persist``); ``port`` defaults to a free one and stays the same
-    over restarts. Without ``persist`` everything is forgotten when it stops.
+    ``directory`` holds its data with ``persist``, and its log unless ``log`` names another place; ``port`` defaults to
+    a free one and stays the same over restarts. Without ``persist`` everything is forgotten when it stops.
     """
 
-    def __init__(self, directory: Path, port: int | None = None, *, persist: bool = False, program: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int | None = None,
+        *,
+        persist: bool = False,
+        program: Path | None = None,
+        log: Path | None = None,
+    ) -> None:
         self.directory = directory
+        self.log = log or directory / "redis.log"
         self.port = port or free_port()
         self._persist = persist
         self._program = program
@@ -54,6 +63,11 @@ class RedisServer:
     def url(self) -> str:
         """The address for clients, database 0."""
         return f"redis://{LOOPBACK}:{self.port}/0"
+
+    @property
+    def service(self) -> Service | None:
+        """The process while it runs."""
+        return self._service
 
     @property
     def pid(self) -> int | None:
@@ -84,7 +98,7 @@ class RedisServer:
         service = Service(
             "Redis",
             [self._program or find_redis_server(), *arguments],
-            log=self.directory / "redis.log",
+            log=self.log,
             env=plain_environment(),
         )
         service.start()

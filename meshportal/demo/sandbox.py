@@ -32,8 +32,8 @@ class Sandbox:
     """One mesh-sandbox server process with a file store.
 
     ``python`` is the interpreter of a virtual environment that holds mesh-sandbox; ``directory`` takes store, TLS
-    files and log; ``mailboxes`` are made in addition to the three built-in ones. Every mailbox has the password
-    ``password``. Messages outlive a restart.
+    files and, unless ``log`` names another place, log; ``mailboxes`` are made in addition to the three built-in ones.
+    Every mailbox has the password ``password``. Messages outlive a restart.
     """
 
     def __init__(
@@ -45,17 +45,19 @@ class Sandbox:
         port: int | None = None,
         mailboxes: Iterable[str] = (),
         shared_key: str = "TestKey",
+        log: Path | None = None,
     ) -> None:
         self.directory = directory
+        self.log = log or directory / "sandbox.log"
         self.store = directory / "store"
         self.port = port or free_port()
         self.shared_key = shared_key
-        self._pki = pki
+        self.pki = pki
         self._tls = client_context(pki.authority.certificate_pem, pki.authority.client("SANDBOXADMIN", "X26"))
         for mailbox_id in mailboxes:
             self._make_mailbox(mailbox_id)
         files = write_pki(pki, directory / "tls")
-        self._service = Service(
+        self.service = Service(
             "mesh-sandbox",
             [
                 *(
@@ -73,7 +75,7 @@ class Sandbox:
                 *("--ssl-certfile", files.server, "--ssl-keyfile", files.server_key),
                 *("--ssl-ca-certs", files.ca, "--ssl-cert-reqs", "2"),
             ],
-            log=directory / "sandbox.log",
+            log=self.log,
             env=plain_environment(
                 {
                     "AUTH_MODE": "full",
@@ -100,26 +102,26 @@ class Sandbox:
     @property
     def pid(self) -> int | None:
         """The process id while it runs."""
-        return self._service.pid
+        return self.service.pid
 
     @property
     def running(self) -> bool:
         """Whether the process is alive now."""
-        return self._service.running
+        return self.service.running
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises ServiceError with the log's tail."""
         self.store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._service.start()
+        self.service.start()
         try:
-            self._service.wait_for_http(f"{self.base_url}/health", tls=self._tls, timeout=40.0)
+            self.service.wait_for_http(f"{self.base_url}/health", tls=self._tls, timeout=40.0)
         except BaseException:
-            self._service.stop()
+            self.service.stop()
             raise
 
     def stop(self) -> None:
         """Stop it; does nothing when it is not running."""
-        self._service.stop()
+        self.service.stop()
 
     def restart(self) -> None:
         """Stop and start on the same port; messages are read again from the store."""
