@@ -12,18 +12,32 @@ MESH API specification, Check an inbox: at least daily, at most every five minut
 
 from __future__ import annotations
 
-from datetime import timedelta
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.conf import settings
-from django.db.models import F
+from django.db import DatabaseError, connections
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from mailboxes.models import Mailbox, Mode
 from mailboxes.problems import Problem
 from meshportal.core import lease
 
+log = structlog.get_logger("mailboxes.polling")
+
 MAX_BACKOFF = timedelta(hours=1)
+# The largest message at a slow line takes hours; a turn that lasts longer hangs, and somebody else shall try.
+_LONGEST_TURN = timedelta(hours=12)
+
+
+class SettingsChanged(Exception):
+    """A person changed the mailbox's settings during a turn: it ends, and the next one works by the new ones."""
 
 
 def lease_duration() -> timedelta:
@@ -47,7 +61,7 @@ def claim_now(mailbox: Mailbox) -> Mailbox | None:
 
 
 def _claim(candidates: Any) -> Mailbox | None:
-    claimed = lease.claim(candidates, limit=1, duration=lease_duration(), last_attempt_at=timezone.now())
+    claimed = lease.claim(candidates, limit=1, duration=lease_duration(), defer=("password",), last_attempt_at=timezone.now())
     if not claimed:
         return None
     mailbox: Mailbox = claimed[0]
@@ -62,6 +76,57 @@ def extend(mailbox: Mailbox) -> None:
     """Shows a sign of life when half the lease is used. Raises LeaseLost when somebody else may have the mailbox."""
     if mailbox.lease_until is None or mailbox.lease_until - timezone.now() < lease_duration() / 2:
         lease.extend(mailbox, lease_duration())
+
+
+@contextmanager
+def kept_alive(mailbox: Mailbox) -> Iterator[None]:
+    """Shows signs of life from a thread of its own, for as long as the body runs.
+
+    Writing a large message, or one sync of it, can outlast a lease without a moment in which the turn itself could say
+    so. Whether the lease was lost, the turn finds out at its next write.
+    """
+    done = threading.Event()
+
+    def beat() -> None:
+        last = time.monotonic() + _LONGEST_TURN.total_seconds()
+        try:
+            while not done.wait(settings.LEASE_SECONDS / 3) and time.monotonic() < last:
+                try:
+                    lease.extend(mailbox, lease_duration())
+                except lease.LeaseLost:
+                    return
+                except DatabaseError:
+                    log.warning("lease_not_extended", mailbox=mailbox.mailbox_id)
+                    connections.close_all()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=beat, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def check(mailbox: Mailbox) -> None:
+    """Before an act that cannot be undone. Raises LeaseLost when somebody else may have the mailbox, SettingsChanged
+    when a person changed its settings since the claim."""
+    found = Mailbox.objects.filter(pk=mailbox.pk, lease_token=mailbox.lease_token).values_list("revision", flat=True).first()
+    if found is None:
+        raise lease.LeaseLost(f"The lease on {mailbox} was lost.")
+    if found != mailbox.revision:
+        raise SettingsChanged
+    extend(mailbox)
+
+
+def note_listing(mailbox: Mailbox) -> None:
+    """A listing is about to be asked for: from now on, not from the claim, counts when the next may be. Raises LeaseLost."""
+    now = timezone.now()
+    planned, mailbox.next_poll_at = mailbox.next_poll_at, now + mailbox.poll_interval
+    note(mailbox, last_listed_at=now)
+    Mailbox.objects.filter(pk=mailbox.pk, next_poll_at=planned).update(next_poll_at=mailbox.next_poll_at)
 
 
 def note(mailbox: Mailbox, **facts: Any) -> None:
@@ -82,10 +147,13 @@ def finish(
 ) -> bool:
     """Ends a turn: gives the mailbox back, with its problem or without, and says when it is due again.
 
-    False, with nothing written, when the lease had run out.
+    What a person asked for meanwhile stands: a poll that was brought forward stays so, and a problem of settings that
+    were changed since is not kept. False, with nothing written, when the lease had run out.
     """
     now = timezone.now()
     changes: dict[str, Any] = {"slow": slow}
+    if Mailbox.objects.filter(pk=mailbox.pk).exclude(revision=mailbox.revision).exists():
+        return lease.release(mailbox, **changes)
     if clock_skew is not None:
         changes["clock_skew_seconds"] = round(clock_skew.total_seconds())
     if problem is None:
@@ -95,7 +163,7 @@ def finish(
             "problem": "",
             "problem_advice": "",
             "problem_since": None,
-            "next_poll_at": now if more_waiting else mailbox.next_poll_at,
+            "next_poll_at": _unless_asked(mailbox, now if more_waiting else mailbox.next_poll_at),
         }
     else:
         wait = min(mailbox.poll_interval * 2 ** min(mailbox.consecutive_failures, 10), max(MAX_BACKOFF, mailbox.poll_interval))
@@ -105,6 +173,11 @@ def finish(
             "problem": problem.sentence,
             "problem_advice": problem.advice,
             "problem_since": mailbox.problem_since or now,
-            "next_poll_at": now + wait,
+            "next_poll_at": _unless_asked(mailbox, now + wait),
         }
     return lease.release(mailbox, **changes)
+
+
+def _unless_asked(mailbox: Mailbox, wanted: datetime) -> Case:
+    """``wanted``, or the time that somebody chose since this turn planned its own."""
+    return Case(When(next_poll_at=mailbox.next_poll_at, then=Value(wanted)), default=F("next_poll_at"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from meshportal.mesh import errors
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _LONDON = ZoneInfo("Europe/London")
 # MESH API specification, MESH Authorization header: the clock may differ by two hours.
 TOKEN_WINDOW = timedelta(hours=2)
@@ -196,15 +198,20 @@ def explain(error: errors.MeshError, *, host: str = "", clock_skew: timedelta | 
             facts = {
                 "host": host,
                 "status": error.status,
-                "description": (error.description or "no reason given")[:300],
-                "error": str(error)[:300],
+                "description": _plain(error.description or "no reason given"),
+                "error": _plain(str(error)),
             }
             return Problem(code, sentence.format(**facts), advice)
-    return Problem("mesh_error", f"MESH answered in a way that the portal did not expect: {str(error)[:300]}", _ASK_DESK)
+    return Problem("mesh_error", f"MESH answered in a way that the portal did not expect: {_plain(str(error))}", _ASK_DESK)
+
+
+def _plain(text: str, limit: int = 300) -> str:
+    """Somebody else's words on one line, without what no database column takes (NUL, halves of surrogate pairs)."""
+    return _CONTROL.sub(" ", text).encode("utf-8", "replace").decode()[:limit]
 
 
 def _refused(error: errors.AuthenticationFailed, clock_skew: timedelta | None) -> Problem:
-    said = f" MESH said: “{error.description[:200]}”." if error.description else ""
+    said = f" MESH said: “{_plain(error.description, 200)}”." if error.description else ""
     if clock_skew is not None and abs(clock_skew) > TOKEN_WINDOW:
         hours = abs(clock_skew).total_seconds() / 3600
         way = "ahead of" if clock_skew > timedelta(0) else "behind"

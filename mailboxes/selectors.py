@@ -27,6 +27,7 @@ from mailboxes import health
 from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
+from meshportal.core import lease
 
 # A due mailbox that nobody picked up for this long means that no worker is taking work.
 PICK_UP_WITHIN = timedelta(minutes=5)
@@ -83,12 +84,15 @@ def oldest_poll(team: Team) -> datetime | None:
 
 def overdue_count() -> int:
     """How many mailboxes of all teams are due and were not picked up in time. For machines: no names."""
-    return Mailbox.objects.exclude(mode=Mode.PAUSED).filter(next_poll_at__lt=timezone.now() - PICK_UP_WITHIN).count()
+    late = Mailbox.objects.exclude(mode=Mode.PAUSED).filter(next_poll_at__lt=timezone.now() - PICK_UP_WITHIN)
+    # One that is being worked on was picked up, however long its message takes.
+    return late.filter(lease.free()).count()
 
 
 def named(mailbox_id: str, *, environment: str | None = None) -> Mailbox | None:
     """The mailbox with this id, for the command line; None when there is none, or one in each of two environments."""
-    rows = Mailbox.objects.select_related("team", "organisation", "identity").filter(mailbox_id=mailbox_id.upper())
+    rows = Mailbox.objects.select_related("team", "organisation", "identity").defer(*_SEALED)
+    rows = rows.filter(mailbox_id=mailbox_id.upper())
     if environment:
         rows = rows.filter(environment=environment)
     found = list(rows[:2])

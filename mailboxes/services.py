@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from certificates.models import ClientIdentity
@@ -19,6 +20,7 @@ from meshportal.core.acts import Refused
 
 # MESH asks for at most one listing in five minutes. A person may ask for one between two, but not hammer.
 POLL_NOW_GAP = timedelta(seconds=60)
+_HIDDEN = "(sealed)"
 
 
 def add_mailbox(
@@ -105,33 +107,44 @@ def poll_now(*, actor: Actor, mailbox: Mailbox) -> None:
 
 def bring_forward(mailbox: Mailbox) -> None:
     """Makes the next poll as early as the gap allows, for an act that waits for it."""
-    earliest = timezone.now()
-    if mailbox.last_listed_at is not None:
-        earliest = max(earliest, mailbox.last_listed_at + POLL_NOW_GAP)
+    earliest = _earliest_poll(mailbox)
     Mailbox.objects.filter(pk=mailbox.pk, next_poll_at__gt=earliest).update(next_poll_at=earliest)
+
+
+def _earliest_poll(mailbox: Mailbox) -> datetime:
+    now = timezone.now()
+    return now if mailbox.last_listed_at is None else max(now, mailbox.last_listed_at + POLL_NOW_GAP)
 
 
 def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **changes: Any) -> Mailbox:
     """Changes settings of a mailbox (mode, name, password, identity, workflow_filter, poll_interval_seconds).
 
-    The next turn uses them at once, with a fresh handshake. The audit row holds the changed fields both ways, the
+    A turn that is under way ends before its next download or acknowledge, and the next one uses the new settings, with a
+    fresh handshake. The audit row holds the changed fields both ways, the
     password never. Raises ValidationError by field.
     """
     allowed = {"mode", "name", "password", "identity", "workflow_filter", "poll_interval_seconds"}
     if unknown := set(changes) - allowed:
         raise TypeError(f"Not settings of a mailbox: {sorted(unknown)}")
     with transaction.atomic():
-        mailbox = Mailbox.objects.select_for_update(of=("self",)).select_related("team", "identity").get(pk=mailbox.pk)
-        before = {name: _shown(name, getattr(mailbox, name)) for name in changes}
+        # Without what is sealed: a password that no key opens is what a person is about to replace.
+        rows = Mailbox.objects.select_for_update(of=("self",)).select_related("team", "identity")
+        mailbox = rows.defer("password", "identity__private_key").get(pk=mailbox.pk)
+        before = {name: _HIDDEN if name == "password" else _shown(getattr(mailbox, name)) for name in changes}
         for name, value in changes.items():
             setattr(mailbox, name, value)
         check_workflow_filter(mailbox.workflow_filter)
         identity = mailbox.identity
         if identity is not None and (identity.team_id, identity.environment) != (mailbox.team_id, mailbox.environment):
             raise ValidationError({"identity": "Choose a certificate of this team and this environment."})
-        mailbox.full_clean(exclude=["team", "organisation"])
+        mailbox.full_clean(exclude={"team", "organisation", *({"password"} - set(changes))})
         Mailbox.objects.filter(pk=mailbox.pk).update(
-            **changes, next_poll_at=timezone.now(), last_handshake_at=None, slow=False, updated_at=timezone.now()
+            **changes,
+            revision=F("revision") + 1,
+            next_poll_at=_earliest_poll(mailbox),
+            last_handshake_at=None,
+            slow=False,
+            updated_at=timezone.now(),
         )
         audit.record(
             actor=actor,
@@ -140,12 +153,10 @@ def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **change
             team=mailbox.team,
             reason=reason,
             before=before,
-            after={name: _shown(name, value) for name, value in changes.items()},
+            after={name: _HIDDEN if name == "password" else _shown(value) for name, value in changes.items()},
         )
     return mailbox
 
 
-def _shown(name: str, value: Any) -> Any:
-    if name == "password":
-        return "(sealed)"
+def _shown(value: Any) -> Any:
     return str(value) if isinstance(value, ClientIdentity) else value

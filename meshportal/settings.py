@@ -90,7 +90,9 @@ if _engine == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=30000;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=30000; "
+        # Without it REPLACE deletes a row behind the back of the append-only triggers.
+        "PRAGMA recursive_triggers=ON;",
     }
     # A file, as in use: Django's in-memory test database has other locks.
     DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
@@ -100,8 +102,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis and Celery: the doorbell only (the database is the queue) ------------------------------------------------
 REDIS_URL = env.secret("REDIS_URL", "redis://127.0.0.1:6379/0")
-if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
-    raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// or unix://.")
+if not REDIS_URL.startswith(("redis://", "rediss://", "redis+socket://")):
+    raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// or redis+socket://.")
 
 # --- MESH ---------------------------------------------------------------------------------------------------------
 MESH_URLS = {

@@ -61,8 +61,11 @@ def register(mailbox: Mailbox, mesh_ids: Sequence[str]) -> list[Message]:
             found |= {row.mesh_id: row for row in inserted}
             if len(inserted) < len(new):
                 found |= _rows(mailbox, part)
+    now = timezone.now()
     for row in found.values():
-        if row.state in _TAKEN_UP[start]:
+        # What MESH lists and does not give out is not asked for at every poll.
+        resting = row.state == State.GONE and row.next_attempt_at is not None and row.next_attempt_at > now
+        if row.state in _TAKEN_UP[start] and not resting:
             records.move(row, start, kind="seen_again", next_attempt_at=None)
     return [found[mesh_id] for mesh_id in mesh_ids]
 

@@ -15,7 +15,8 @@ after MESH took the acknowledge     stored                                      
                                                                                    is done, or gone: acknowledged
 ==================================  =============================================  ================================
 
-The attempt is counted before the call, so a message that kills its worker each time is put aside like any other.
+The attempt is counted before the call and with it a wait, so a message that kills its worker does not do so at every
+poll, and is put aside like any other in the end.
 MESH API specification, Acknowledge message: acknowledging deletes, so it comes last, and nothing acknowledges
 implicitly (promise P1).
 """
@@ -29,8 +30,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from mailboxes import polling
@@ -45,8 +45,35 @@ from messages.states import State
 log = structlog.get_logger("messages.receive")
 
 _LONGEST_WAIT = timedelta(hours=1)
-# These say something about the network or the service, not about the one message.
-NETWORK = (errors.ConnectionFailed, errors.ConnectionLost, errors.Unavailable, errors.Throttled, errors.BodyTooSlow)
+# How long after it was found gone a message that is listed all the same is asked for again.
+_GONE_REST = timedelta(hours=1)
+# What comes from the network, the service or what stands between: it says nothing about the one message.
+_OUTSIDE = (
+    errors.ConnectionFailed,
+    errors.ConnectionLost,
+    errors.Unavailable,
+    errors.Throttled,
+    errors.BodyTooSlow,
+)
+# The same for a message's limit; but an internal error of the service can well be about one message, so that it ends
+# no turn.
+_PASSING = (*_OUTSIDE, errors.ServerError, errors.UnexpectedAnswer)
+
+NEVER_FINISHED = Problem(
+    "never_finished",
+    "The portal began to download this message many times and was stopped each time before it could finish.",
+    "Ask whoever runs the portal to look in the log for this message ID, and whether workers run out of memory.",
+)
+REFUSED = Problem(
+    "message_refused",
+    "MESH refused this one message to the portal, although it accepts the sign-in of this mailbox.",
+    "Ring the National Service Desk on 0300 303 5035 with the message ID: the message may belong to another mailbox.",
+)
+
+
+def from_outside(error: Exception) -> bool:
+    """Whether a failure comes from the network or the service rather than from the message."""
+    return isinstance(error, _OUTSIDE) or (isinstance(error, errors.BodyTruncated) and error.in_transit)
 
 
 def storage_key(message: Message) -> str:
@@ -61,8 +88,13 @@ def store(mailbox: Mailbox, client: MeshClient, message: Message) -> None:
     Raises errors of :mod:`meshportal.mesh.errors`, payloads.StorageFailed, LeaseLost, and records.Moved when a person decided
     otherwise meanwhile.
     """
-    Message.objects.filter(pk=message.pk).update(attempts=F("attempts") + 1)
+    if message.attempts >= settings.MAX_NETWORK_ATTEMPTS:
+        # Only tries that never came to an end, with the process, lead here.
+        records.move(message, State.QUARANTINED, kind="quarantined", next_attempt_at=None, **_said(NEVER_FINISHED))
+        raise records.Moved(f"{message} was put aside.")
     message.attempts += 1
+    message.next_attempt_at = timezone.now() + backoff(message.attempts)
+    Message.objects.filter(pk=message.pk).update(attempts=message.attempts, next_attempt_at=message.next_attempt_at)
     with client.download(message.mesh_id, max_bytes=settings.MESH_MAX_MESSAGE_BYTES) as download:
         headers = download.headers
         kept = _keep(mailbox, message, download)
@@ -147,7 +179,7 @@ def acknowledge(client: MeshClient, message: Message) -> None:
         already = True
     discarding = message.state == State.DISCARDING
     detail: dict[str, Any] = {"already": True} if already else {}
-    if message.state == State.ACKNOWLEDGED:
+    if message.state in (State.ACKNOWLEDGED, State.DISCARDED):
         # Listed again although acknowledged: MESH had not taken it in yet. Nothing changes here.
         records.note(message, "acknowledged_again", **detail)
         return
@@ -163,36 +195,57 @@ def acknowledge(client: MeshClient, message: Message) -> None:
 def failed(mailbox: Mailbox, message: Message, error: Exception, *, host: str) -> Problem:
     """Keeps why a download failed and when it is tried again; after too many tries puts the message aside (promise P4)."""
     if isinstance(error, errors.NotFound | errors.Gone):
-        problem = Problem(
-            "gone",
-            "MESH no longer offers this message, and the portal never held its body: it was collected by another client, "
-            "withdrawn after 5 days, or taken back.",
-            "Ask the sender to send it again, or ask the National Service Desk on 0300 303 5035 to restore it: quote the "
-            "message ID. That is possible for 30 days.",
-        )
-        records.move(message, State.GONE, kind="gone", detail={"status": error.status}, **_said(problem))
-        return problem
-    problem = explain(error, host=host, signed_in=True) if isinstance(error, errors.MeshError) else INTERNAL
-    network = isinstance(error, NETWORK)
-    limit = settings.MAX_NETWORK_ATTEMPTS if network else settings.MAX_ATTEMPTS
+        return gone(message, error)
+    problem = INTERNAL
+    if isinstance(error, errors.AuthenticationFailed):
+        problem = REFUSED
+    elif isinstance(error, errors.MeshError):
+        problem = explain(error, host=host, signed_in=True)
+    if not (isinstance(error, _PASSING) or from_outside(error)):
+        message.faults += 1
     detail: dict[str, Any] = {"problem": problem.sentence, "attempt": message.attempts}
     log.warning("download_failed", mailbox=mailbox.mailbox_id, message_id=message.mesh_id, problem=problem.code)
-    if message.attempts >= limit:
-        records.move(message, State.QUARANTINED, kind="quarantined", detail=detail, next_attempt_at=None, **_said(problem))
+    if message.faults >= settings.MAX_ATTEMPTS or message.attempts >= settings.MAX_NETWORK_ATTEMPTS:
+        changes: dict[str, Any] = {"faults": message.faults, "next_attempt_at": None, **_said(problem)}
+        records.move(message, State.QUARANTINED, kind="quarantined", detail=detail, **changes)
         return problem
     with transaction.atomic():
         Message.objects.filter(pk=message.pk, state=message.state).update(
-            next_attempt_at=timezone.now() + backoff(message.attempts), **_said(problem)
+            faults=message.faults, next_attempt_at=timezone.now() + backoff(message.attempts), **_said(problem)
         )
         records.note(message, "download_failed", **detail)
     return problem
 
 
+def gone(message: Message, error: errors.ResponseError) -> Problem:
+    """Keeps that MESH no longer has a message that was never stored. Raises records.Moved."""
+    problem = Problem(
+        "gone",
+        "MESH no longer offers this message, and the portal never held its body: it was collected by another client, "
+        "withdrawn after 5 days, or taken back.",
+        "Ask the sender to send it again, or ask the National Service Desk on 0300 303 5035 to restore it: quote the "
+        "message ID. That is possible for 30 days.",
+    )
+    changes: dict[str, Any] = {"next_attempt_at": timezone.now() + _GONE_REST, **_said(problem)}
+    records.move(message, State.GONE, kind="gone", detail={"status": error.status}, **changes)
+    return problem
+
+
 def storage_failed(message: Message, error: payloads.StorageFailed) -> Problem:
-    """The fault is the portal's: the attempt does not count against the message."""
+    """The fault is the portal's: the try does not count, but others come first for a while, in case it is the size."""
     log.error("storage_failed", message_id=message.mesh_id, error=str(error))
-    Message.objects.filter(pk=message.pk, attempts__gt=0).update(attempts=F("attempts") - 1)
+    uncount(message)
+    Message.objects.filter(pk=message.pk).update(next_attempt_at=timezone.now() + backoff(3))
     return STORAGE
+
+
+def uncount(message: Message) -> None:
+    """Takes back a try that said nothing about the message. Does what it can when it is the database that failed."""
+    message.attempts = max(message.attempts - 1, 0)
+    try:
+        Message.objects.filter(pk=message.pk).update(attempts=message.attempts, next_attempt_at=None)
+    except DatabaseError:
+        log.warning("uncount_failed", message_id=message.mesh_id)
 
 
 def backoff(attempts: int) -> timedelta:
@@ -201,5 +254,5 @@ def backoff(attempts: int) -> timedelta:
     return min(base, _LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311  no secret depends on it
 
 
-def _said(problem: Problem) -> dict[str, str]:
+def _said(problem: Problem) -> dict[str, Any]:
     return {"problem_code": problem.code, "problem": problem.sentence, "problem_advice": problem.advice}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
+from mailboxes.models import Mailbox, Mode
 from mailboxes.services import bring_forward
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
@@ -64,14 +65,14 @@ def retry(*, actor: Actor, message: Message) -> None:
     with transaction.atomic():
         message = _fresh(message)
         if message.state == State.QUARANTINED:
-            records.move(message, State.LISTED, kind="retried", actor=actor.label, attempts=0, next_attempt_at=None)
+            records.move(message, State.LISTED, kind="retried", actor=actor.label, attempts=0, faults=0, next_attempt_at=None)
         elif message.state == State.LISTED and message.next_attempt_at is not None:
             Message.objects.filter(pk=message.pk).update(next_attempt_at=None, updated_at=timezone.now())
             records.note(message, "retried", actor=actor.label)
         else:
             raise Refused("This message is not waiting for a retry any more. Look at its timeline for what happened.")
-        audit.record(actor=actor, action="message.retried", target=message, team=message.team)
         bring_forward(message.mailbox)
+        audit.record(actor=actor, action="message.retried", target=message, team=message.team)
 
 
 def discard(*, actor: Actor, message: Message, reason: str) -> None:
@@ -88,15 +89,19 @@ def discard(*, actor: Actor, message: Message, reason: str) -> None:
         if message.state != State.QUARANTINED:
             raise Refused("Only a message that needs a person can be acknowledged without keeping it.")
         records.move(message, State.DISCARDING, kind="discard_asked", actor=actor.label, detail={"reason": reason.strip()})
-        audit.record(actor=actor, action="message.discarded", target=message, team=message.team, reason=reason.strip())
         bring_forward(message.mailbox)
+        audit.record(actor=actor, action="message.discarded", target=message, team=message.team, reason=reason.strip())
 
 
 def _fresh(message: Message) -> Message:
-    """The row as it is now, locked where the database can."""
-    return (
-        Message.objects.select_for_update(of=("self",))
-        .select_related("team", "mailbox")
-        .defer("mailbox__password")
-        .get(pk=message.pk)
-    )
+    """The row as it is now, locked where the database can: the mailbox first, then the message, the audit chain last,
+    in the order in which everybody locks them. Raises Refused when the portal does not collect from the mailbox."""
+    mailbox = Mailbox.objects.select_for_update(of=("self",)).defer("password").get(pk=message.mailbox_id)
+    if mailbox.mode != Mode.COLLECT:
+        raise Refused(
+            f"This mailbox is in {mailbox.get_mode_display().lower()} mode, so the portal neither downloads nor acknowledges "
+            "anything there. Set it to collect first."
+        )
+    found = Message.objects.select_for_update(of=("self",)).select_related("team").get(pk=message.pk)
+    found.mailbox = mailbox
+    return found

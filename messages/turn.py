@@ -7,89 +7,23 @@ what went wrong ends as a sentence on the mailbox's or the message's page.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TypeVar
-from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
 from django.utils import timezone
 
 from mailboxes import connections, polling
 from mailboxes.models import Mailbox, Mode
-from mailboxes.problems import INTERNAL, UNREADABLE_SECRET, NotConfigured, Problem, explain
-from meshportal.core import payloads
+from mailboxes.problems import INTERNAL, UNREADABLE_SECRET, NotConfigured
 from meshportal.core.crypto import CannotUnseal
 from meshportal.core.lease import LeaseLost
 from meshportal.mesh import MeshClient, errors
-from messages import inbox, receive, records, watch
-from messages.models import Message
-from messages.states import Direction, State
+from messages import collect, inbox, watch
+from messages.tally import Report, Stop, Tally, Turn
 
 log = structlog.get_logger("messages.turn")
 
-# So many network failures in a row mean that the service is unwell, not the messages.
-_NETWORK_FAILURES_IN_A_ROW = 3
-_SLOW_AFTER_SECONDS = 20.0
 _MAX_LISTED = 20_000
-
-Report = Callable[[str], None]
-Result = TypeVar("Result")
-
-
-@dataclass
-class Tally:
-    """What a turn did."""
-
-    listed: int = 0
-    stored: int = 0
-    acknowledged: int = 0
-    discarded: int = 0
-    failed: int = 0
-    left: int = 0
-    handshake: bool = False
-    more_waiting: bool = False
-    problem: Problem | None = None
-    lease_lost: bool = False
-
-
-class _Stop(Exception):
-    """Ends the turn early with a problem of the whole mailbox."""
-
-    def __init__(self, problem: Problem, *, slow: bool = False) -> None:
-        super().__init__(problem.sentence)
-        self.problem = problem
-        self.slow = slow
-
-
-@dataclass
-class Turn:
-    """The state of one turn. ``report`` gets a line for every step (the command line prints them)."""
-
-    mailbox: Mailbox
-    report: Report
-    tally: Tally = field(default_factory=Tally)
-    client: MeshClient | None = None
-    began: float = field(default_factory=time.monotonic)
-    network_failures: int = 0
-    signed_in: bool = False
-    slow: bool = False
-
-    @property
-    def host(self) -> str:
-        return urlsplit(settings.MESH_URLS[self.mailbox.environment]).netloc
-
-    def explain(self, error: errors.MeshError) -> Problem:
-        """What ``error`` means for the mailbox at this point of the turn."""
-        skew = self.client.clock_skew if self.client is not None else None
-        return explain(error, host=self.host, clock_skew=skew, signed_in=self.signed_in)
-
-    @property
-    def time_is_up(self) -> bool:
-        return time.monotonic() - self.began > settings.TURN_SECONDS
 
 
 def work(mailbox: Mailbox, *, report: Report = lambda _line: None) -> Tally:
@@ -97,9 +31,14 @@ def work(mailbox: Mailbox, *, report: Report = lambda _line: None) -> Tally:
     turn = Turn(mailbox=mailbox, report=report)
     with structlog.contextvars.bound_contextvars(mailbox=mailbox.mailbox_id, environment=mailbox.environment):
         try:
-            _run(turn)
-        except _Stop as stop:
+            with polling.kept_alive(mailbox):
+                _run(turn)
+        except Stop as stop:
             turn.tally.problem, turn.slow = stop.problem, stop.slow
+        except polling.SettingsChanged:
+            # Whoever changed them made the mailbox due; the next turn works by the new ones.
+            log.info("settings_changed")
+            report("The mailbox's settings were changed; stopped. The next poll uses the new ones.")
         except LeaseLost:
             turn.tally.lease_lost = True
             log.warning("lease_lost")
@@ -145,33 +84,18 @@ def _run(turn: Turn) -> None:
     try:
         turn.client = client = connections.client_for(mailbox)
     except NotConfigured as error:
-        raise _Stop(error.problem) from error
+        raise Stop(error.problem) from error
     except CannotUnseal as error:
-        raise _Stop(UNREADABLE_SECRET) from error
+        raise Stop(UNREADABLE_SECRET) from error
     except errors.MeshError as error:
-        raise _Stop(turn.explain(error)) from error
-    _whole(turn, lambda: _handshake(turn, client))
-    if mailbox.mode == Mode.COLLECT:
-        _settle(turn, client)
-    mesh_ids, whole = _whole(turn, lambda: _list(turn, client))
+        raise Stop(turn.explain(error)) from error
+    turn.whole(lambda: _handshake(turn, client))
+    mesh_ids, whole = turn.whole(lambda: _list(turn, client))
     rows = inbox.register(mailbox, mesh_ids)
     if mailbox.mode == Mode.WATCH:
-        _watch(turn, client, mesh_ids, whole=whole)
+        watch.watch(turn, client, mesh_ids, whole=whole)
     else:
-        _collect(turn, client, rows)
-
-
-def _whole(turn: Turn, call: Callable[[], Result]) -> Result:
-    """A call that concerns the whole mailbox: its failure ends the turn."""
-    began = time.monotonic()
-    try:
-        return call()
-    except errors.MeshError as error:
-        raise _Stop(turn.explain(error), slow=time.monotonic() - began > _SLOW_AFTER_SECONDS or _timed_out(error)) from error
-
-
-def _timed_out(error: errors.MeshError) -> bool:
-    return isinstance(error, errors.ResponseTimeout | errors.ConnectTimeout | errors.BodyTooSlow)
+        collect.collect(turn, client, rows, whole=whole)
 
 
 def _handshake(turn: Turn, client: MeshClient) -> None:
@@ -191,7 +115,7 @@ def _handshake(turn: Turn, client: MeshClient) -> None:
 def _list(turn: Turn, client: MeshClient) -> tuple[list[str], bool]:
     """The ids in the inbox, in the order of the listing, and whether that is all of them."""
     mailbox = turn.mailbox
-    polling.note(mailbox, last_listed_at=timezone.now())
+    polling.note_listing(mailbox)
     mesh_ids: dict[str, None] = {}
     about: int | None = None
     whole = True
@@ -211,117 +135,3 @@ def _list(turn: Turn, client: MeshClient) -> tuple[list[str], bool]:
     )
     turn.report(f"Inbox: {len(mesh_ids)} waiting.")
     return list(mesh_ids), whole
-
-
-def _settle(turn: Turn, client: MeshClient) -> None:
-    """Acknowledges what an earlier turn stored, or a person discarded, without looking at the inbox first."""
-    rows = Message.objects.filter(mailbox=turn.mailbox, direction=Direction.IN, state__in=[State.STORED, State.DISCARDING]).defer(
-        "headers", "subject"
-    )
-    for message in rows.order_by("seen_at")[:1000]:
-        polling.extend(turn.mailbox)
-        _acknowledge(turn, client, message)
-
-
-def _collect(turn: Turn, client: MeshClient, rows: list[Message]) -> None:
-    now = timezone.now()
-    removed = 0
-    for message in rows:
-        if turn.time_is_up:
-            turn.tally.more_waiting = True
-            turn.report("The turn's time is up; the rest follows in the next.")
-            break
-        polling.extend(turn.mailbox)
-        if message.state in (State.STORED, State.ACKNOWLEDGED, State.DISCARDING, State.DISCARDED):
-            if message.state != State.DISCARDED and _acknowledge(turn, client, message):
-                removed += 1
-            continue
-        if message.state != State.LISTED or (message.next_attempt_at and message.next_attempt_at > now):
-            continue
-        if _store(turn, client, message) and _acknowledge(turn, client, message):
-            removed += 1
-    # MESH API specification, Check an inbox: a full page means that more may wait, so list again at once; but only
-    # when this turn made room, or messages that cannot be stored would be listed for ever.
-    if len(rows) >= settings.LIST_PAGE_SIZE and removed:
-        turn.tally.more_waiting = True
-    polling.note(turn.mailbox, waiting_count=max((turn.mailbox.waiting_count or 0) - removed, 0))
-
-
-def _store(turn: Turn, client: MeshClient, message: Message) -> bool:
-    try:
-        receive.store(turn.mailbox, client, message)
-    except records.Moved:
-        # A person decided otherwise while the message was coming in; their decision stands.
-        return False
-    except payloads.StorageFailed as error:
-        raise _Stop(receive.storage_failed(message, error)) from error
-    except errors.MeshError as error:
-        if error.misconfigured:
-            # The mailbox's fault, not the message's.
-            Message.objects.filter(pk=message.pk).update(attempts=max(message.attempts - 1, 0))
-            raise _Stop(turn.explain(error)) from error
-        _failed(turn, message, error)
-        return False
-    except (LeaseLost, DatabaseError):
-        # Neither says anything about the message: it must not count against it.
-        raise
-    except Exception as error:
-        log.exception("store_failed", message_id=message.mesh_id)
-        _failed(turn, message, error)
-        return False
-    turn.network_failures = 0
-    turn.tally.stored += 1
-    turn.report(f"Stored {message.mesh_id}: {message.size} bytes, workflow {message.workflow_id or 'not given'}.")
-    return True
-
-
-def _failed(turn: Turn, message: Message, error: Exception) -> None:
-    problem = receive.failed(turn.mailbox, message, error, host=turn.host)
-    turn.tally.failed += 1
-    turn.report(f"Not stored {message.mesh_id}: {problem.sentence}")
-    _count_network_failure(turn, error, problem)
-
-
-def _count_network_failure(turn: Turn, error: Exception, problem: Problem) -> None:
-    if not isinstance(error, receive.NETWORK):
-        turn.network_failures = 0
-        return
-    turn.network_failures += 1
-    turn.slow = turn.slow or _timed_out(error) if isinstance(error, errors.MeshError) else turn.slow
-    if turn.network_failures >= _NETWORK_FAILURES_IN_A_ROW:
-        raise _Stop(problem, slow=turn.slow)
-
-
-def _acknowledge(turn: Turn, client: MeshClient, message: Message) -> bool:
-    again, discarding = message.state == State.ACKNOWLEDGED, message.state == State.DISCARDING
-    try:
-        receive.acknowledge(client, message)
-    except records.Moved:
-        return False
-    except errors.MeshError as error:
-        problem = turn.explain(error)
-        if error.misconfigured:
-            raise _Stop(problem) from error
-        # Held and safe: the next turn acknowledges it. It does not count as a failed message.
-        records.note(message, "acknowledge_failed", problem=problem.sentence)
-        turn.report(f"Not yet acknowledged {message.mesh_id}: {problem.sentence}")
-        _count_network_failure(turn, error, problem)
-        return False
-    turn.network_failures = 0
-    if discarding:
-        turn.tally.discarded += 1
-    elif not again:
-        turn.tally.acknowledged += 1
-    turn.report(f"Acknowledged {message.mesh_id}.")
-    return True
-
-
-def _watch(turn: Turn, client: MeshClient, mesh_ids: list[str], *, whole: bool) -> None:
-    if whole:
-        turn.tally.left = watch.mark_left(turn.mailbox, mesh_ids)
-    for message in watch.unread(turn.mailbox):
-        if turn.time_is_up:
-            break
-        polling.extend(turn.mailbox)
-        _whole(turn, partial(watch.look, client, message, host=turn.host))
-    turn.report(f"Watch only: nothing was downloaded or acknowledged. {turn.tally.left} left the inbox.")

@@ -6,17 +6,22 @@ Lists and HEADs only. Nothing here gets a body or acknowledges; :class:`Watcher`
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Protocol
 
 from django.db.models import Q
 from django.utils import timezone
 
+from mailboxes import polling
 from mailboxes.models import Mailbox
 from mailboxes.problems import explain
 from meshportal.mesh import MessageHeaders, errors
 from messages import inbox, receive, records
 from messages.models import Message
 from messages.states import Direction, State
+from messages.tally import Turn
+
+_MOST_ASKED = 100
 
 
 class Watcher(Protocol):
@@ -43,7 +48,7 @@ def look(client: Watcher, message: Message, *, host: str) -> None:
         records.move(message, State.LEFT, kind="left")
         return
     except errors.MeshError as error:
-        if error.misconfigured or isinstance(error, receive.NETWORK):
+        if error.misconfigured or receive.from_outside(error):
             raise
         problem = explain(error, host=host, signed_in=True)
         Message.objects.filter(pk=message.pk).update(
@@ -60,13 +65,46 @@ def look(client: Watcher, message: Message, *, host: str) -> None:
     )
 
 
-def mark_left(mailbox: Mailbox, listed: Collection[str]) -> int:
-    """After a whole listing: what was in the inbox and is no longer has left it. Returns how many."""
+def watch(turn: Turn, client: Watcher, mesh_ids: Collection[str], *, whole: bool) -> None:
+    """The watch flow after a listing; ``whole`` when it is all that the inbox holds."""
+    mailbox = turn.mailbox
+    if whole:
+        missing = _missing(mailbox, mesh_ids)
+        if mailbox.workflow_filter:
+            turn.whole(lambda: _ask(turn, client, missing))
+        else:
+            _mark_left(turn, missing)
+    for message in unread(mailbox):
+        if turn.time_is_up:
+            break
+        polling.extend(mailbox)
+        turn.whole(partial(look, client, message, host=turn.host))
+    turn.report(f"Watch only: nothing was downloaded or acknowledged. {turn.tally.left} left the inbox.")
+
+
+def _missing(mailbox: Mailbox, listed: Collection[str]) -> list[Message]:
+    """What was in the inbox and is not in this listing. Read to the end before anything is written: SQLite refuses a
+    write inside an open read when somebody else wrote in between."""
     present = set(listed)
-    left = 0
     rows = Message.objects.filter(mailbox=mailbox, direction=Direction.IN, state=State.WATCHED)
-    for message in rows.defer("headers", "subject").iterator(chunk_size=500):
-        if message.mesh_id not in present:
+    return [message for message in rows.defer("headers", "subject") if message.mesh_id not in present]
+
+
+def _mark_left(turn: Turn, missing: list[Message]) -> None:
+    for message in missing:
+        polling.extend(turn.mailbox)
+        records.move(message, State.LEFT, kind="left")
+        turn.tally.left += 1
+
+
+def _ask(turn: Turn, client: Watcher, missing: list[Message]) -> None:
+    """A filter hides messages from the listing too, so each missing one is asked for by its id, some at each turn."""
+    for message in missing[:_MOST_ASKED]:
+        if turn.time_is_up:
+            return
+        polling.extend(turn.mailbox)
+        try:
+            client.head(message.mesh_id)
+        except (errors.NotFound, errors.Gone):
             records.move(message, State.LEFT, kind="left")
-            left += 1
-    return left
+            turn.tally.left += 1

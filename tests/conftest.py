@@ -35,16 +35,13 @@ def _suite_settings(settings: Any) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """SQLite flushes with DELETE, which the append-only triggers refuse: a flush lifts them and puts them back."""
+    """A flush between tests empties append-only tables, which their triggers refuse: it lifts them and puts them back."""
     from django.db import connection
     from django.test import TransactionTestCase
 
-    if connection.vendor != "sqlite":
-        return
-    case: Any = TransactionTestCase  # its stubs leave out what is meant to be private
-    original = case._fixture_teardown
+    original = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
 
-    def teardown(self: TransactionTestCase) -> None:
+    def on_sqlite(self: TransactionTestCase) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
             triggers = cursor.fetchall()
@@ -55,7 +52,15 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
             for _name, sql in triggers:
                 cursor.execute(sql)
 
-    case._fixture_teardown = teardown
+    def on_postgresql(self: TransactionTestCase) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = 'replica'")
+        original(self)
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = 'origin'")
+
+    chosen = on_sqlite if connection.vendor == "sqlite" else on_postgresql
+    TransactionTestCase._fixture_teardown = chosen  # type: ignore[attr-defined]
 
 
 # --- Servers and programs ---------------------------------------------------------------------------------------------

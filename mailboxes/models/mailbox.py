@@ -47,6 +47,8 @@ class Mailbox(Leased, TeamOwned):
         default=MIN_POLL_SECONDS, validators=[MinValueValidator(1), MaxValueValidator(MAX_POLL_SECONDS)]
     )
 
+    revision = models.PositiveIntegerField(default=0, help_text="Counts changes of settings; a turn ends when it moves.")
+
     next_poll_at = models.DateTimeField(default=timezone.now)
     last_attempt_at = models.DateTimeField(null=True, blank=True)
     last_listed_at = models.DateTimeField(null=True, blank=True, help_text="When a listing was last asked for.")

@@ -15,7 +15,9 @@ class UserManager(BaseUserManager["User"]):
     """Finds people by e-mail address, whatever its case."""
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email__iexact=username or "")
+        # Addresses are kept in lower case. A comparison in the database would take other letters for the same (a dotless i),
+        # and each way of writing one would have tries of its own.
+        return self.get(email=(username or "").lower())
 
     def create_user(self, email: str, password: str | None = None, *, full_name: str, **extra: Any) -> User:
         """A person who signs in with ``email``; without a password they cannot yet."""

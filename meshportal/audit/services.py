@@ -40,6 +40,8 @@ def record(
     the fields that changed, never a secret. Actions are dotted, such as ``message.body_read``.
     """
     kind, target_id, label = target if isinstance(target, tuple) else (target._meta.model_name or "", str(target.pk), str(target))
+    for facts in (before, after):
+        _refuse_floats(facts)
     with transaction.atomic():
         _lock_chain()
         last = AuditEvent.objects.order_by("-id").values_list("hash", flat=True).first()
@@ -63,6 +65,17 @@ def record(
         event.hash = event.computed_hash()
         event.save(force_insert=True)
     return event
+
+
+def _refuse_floats(value: Any) -> None:
+    """A database may give a fraction back in another form than it got, and the hash would no longer fit."""
+    if isinstance(value, float):
+        raise TypeError("An audit event holds whole numbers and text only.")
+    if isinstance(value, dict):
+        value = value.values()
+    if not isinstance(value, str) and isinstance(value, Iterable):
+        for inner in value:
+            _refuse_floats(inner)
 
 
 def _lock_chain() -> None:

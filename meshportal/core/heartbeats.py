@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,13 @@ class QueueHealth:
     queue: str
     seen_at: datetime | None
     ok: bool
+
+
+def beat(queue: str) -> None:
+    """Writes that work was taken from ``queue`` just now."""
+    WorkerHeartbeat.objects.update_or_create(
+        queue=queue, defaults={"seen_at": timezone.now(), "host": socket.gethostname()[:200]}
+    )
 
 
 def queue_health(queues: Sequence[str], now: datetime | None = None) -> list[QueueHealth]:

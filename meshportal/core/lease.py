@@ -8,11 +8,13 @@ changes anything. A worker that dies leaves a lease that runs out by itself: not
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from meshportal.core.models import Leased
@@ -24,33 +26,43 @@ class LeaseLost(Exception):
     """The lease ran out and somebody else may hold the row now: stop, write nothing."""
 
 
+def _now() -> Any:
+    """The database's clock where several hosts share one (PostgreSQL): a host whose own is ahead must not take over a
+    lease that was given a moment ago."""
+    return Now() if connection.vendor == "postgresql" else timezone.now()
+
+
 def free() -> Q:
     """Rows that nobody holds."""
-    return Q(lease_token__isnull=True) | Q(lease_until__lt=timezone.now())
+    return Q(lease_token__isnull=True) | Q(lease_until__lt=_now())
 
 
-def claim(due: models.QuerySet[Row], *, limit: int, duration: timedelta, **changes: Any) -> list[Row]:
+def claim(due: models.QuerySet[Row], *, limit: int, duration: timedelta, defer: Sequence[str] = (), **changes: Any) -> list[Row]:
     """Claims up to ``limit`` rows of ``due`` that are free, in the order of the query set; applies ``changes`` with it.
 
     On PostgreSQL rows that another worker is claiming are skipped; on SQLite the transaction takes the write lock
-    when it begins, so two claims never see the same free row.
+    when it begins, so two claims never see the same free row. ``defer`` names columns that the claim must not read: one
+    that cannot be read would leave a claimed row with nobody to give it back.
     """
     token = uuid.uuid4()
     with transaction.atomic():
         keys = list(due.filter(free()).select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)[:limit])
         if not keys:
             return []
-        due.model._base_manager.filter(pk__in=keys).update(lease_token=token, lease_until=timezone.now() + duration, **changes)
-    rows = {row.pk: row for row in due.model._base_manager.filter(pk__in=keys, lease_token=token)}
+        due.model._base_manager.filter(pk__in=keys).update(lease_token=token, lease_until=_now() + duration, **changes)
+    until = timezone.now() + duration
+    rows = {row.pk: row for row in due.model._base_manager.filter(pk__in=keys, lease_token=token).defer(*defer)}
+    for row in rows.values():
+        # By our clock from here on: it only tells when to extend.
+        row.lease_until = until
     return [rows[key] for key in keys if key in rows]
 
 
 def extend(row: Leased, duration: timedelta) -> None:
     """Pushes the expiry. Raises :class:`LeaseLost` when the row is no longer ours."""
-    until = timezone.now() + duration
-    if not _mine(row).update(lease_until=until):
+    if not _mine(row).update(lease_until=_now() + duration):
         raise LeaseLost(f"The lease on {row} was lost.")
-    row.lease_until = until
+    row.lease_until = timezone.now() + duration
 
 
 def hold(row: Leased) -> None:
@@ -67,4 +79,4 @@ def release(row: Leased, **changes: Any) -> bool:
 
 
 def _mine(row: Leased) -> models.QuerySet[Any]:
-    return type(row)._base_manager.filter(pk=row.pk, lease_token=row.lease_token, lease_until__gte=timezone.now())
+    return type(row)._base_manager.filter(pk=row.pk, lease_token=row.lease_token, lease_until__gte=_now())

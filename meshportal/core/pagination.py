@@ -41,6 +41,8 @@ def _decode(cursor: str) -> tuple[str, datetime, str] | None:
         parsed = datetime.fromisoformat(moment)
         if direction not in {"older", "newer"} or parsed.tzinfo is None or not isinstance(key, str):
             return None
+        if not 1900 < parsed.year < 9000:
+            return None  # Nothing is so old, and another zone could not say it.
         if not key.isdecimal():
             uuid.UUID(key)
     except (ValueError, TypeError, binascii.Error, UnicodeDecodeError, RecursionError):

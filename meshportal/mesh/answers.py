@@ -59,7 +59,7 @@ def _kind(status: int, said: ErrorBody, *, web_page: bool) -> type[errors.Respon
     if web_page and kind is not errors.Throttled:
         return errors.UnexpectedAnswer
     # A wrong address or a proxy also says 404; only MESH's own words may mean that a message is no more.
-    if kind in (errors.NotFound, errors.Gone) and said.kind == "raw":
+    if kind in (errors.NotFound, errors.Gone) and said.kind in ("raw", "xml"):
         return errors.UnexpectedAnswer
     return kind
 

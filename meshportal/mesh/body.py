@@ -127,7 +127,7 @@ def source_of(payload: Payload, size: int | None) -> Source:
     elif hasattr(payload, "read"):
         source = _FileSource(payload)  # type: ignore[arg-type]
     elif callable(payload):
-        if size is None:
+        if size is None or size < 0:
             raise InvalidRequest("The size of the payload must be given with a function that opens it.")
         return _ReopenedSource(payload, size)
     else:
@@ -154,11 +154,17 @@ class PlainBody:
         sent = 0
         for block in self._source.blocks(self._offset, self._size):
             sent += len(block)
-            if sent == self._size and self._offset + sent == self._source.size and self._source.has_more():
-                raise InvalidRequest(f"The payload goes on after the {self._source.size} bytes that were announced.")
+            if sent == self._size:
+                self._check_end()
             yield block
+        if not self._size:
+            self._check_end()
         if sent != self._size:
             raise InvalidRequest(f"The payload ended after {self._offset + sent} of {self._source.size} bytes.")
+
+    def _check_end(self) -> None:
+        if self._offset + self._size == self._source.size and self._source.has_more():
+            raise InvalidRequest(f"The payload goes on after the {self._source.size} bytes that were announced.")
 
 
 class GzipBody:

@@ -58,7 +58,9 @@ def _first(error: BaseException, *kinds: type[BaseException]) -> Any:
 
 def classify(error: httpx.TransportError, progress: Progress, *, message_id: str = "") -> errors.MeshError:
     """The MESH error that a transport error is."""
-    found = _tls(error)
+    # After an answer, or on a connection that worked before, an alert does not say that nothing was carried out.
+    agreeing = not progress.answered and (progress.fresh_tls or not progress.sent)
+    found = _tls(error) if agreeing else None
     if found is not None:
         return found
     if isinstance(error, httpx.ConnectTimeout):
@@ -73,7 +75,7 @@ def classify(error: httpx.TransportError, progress: Progress, *, message_id: str
         return errors.InvalidRequest("The request cannot be sent as HTTP.")
     if isinstance(error, httpx.RemoteProtocolError):
         if progress.answered:
-            return errors.BodyTruncated("The connection ended before the body did.", message_id=message_id)
+            return errors.BodyTruncated("The connection ended before the body did.", in_transit=True, message_id=message_id)
         if "disconnected" not in str(error):
             return errors.UnexpectedAnswer("What the server answered is not HTTP.", message_id=message_id)
     return errors.ConnectionLost(

@@ -36,6 +36,8 @@ from meshportal.mesh.wire import EndpointMatch, InboxPage, MessageHeaders, SendR
 log = logging.getLogger("meshportal.mesh")
 
 _MOST_EMPTY_PAGES = 100
+# MESH API specification, Check an inbox: at most 1000.
+_LONGEST_TOKEN = 4000
 
 
 class MeshClient:
@@ -287,8 +289,11 @@ def _continuation(content: Mapping[str, Any]) -> str | None:
     link = links.get("next") if isinstance(links, Mapping) else None
     if not link:
         return None
-    token = parse_qs(urlsplit(link).query).get("continue_from", [""])[0] if isinstance(link, str) else ""
-    if not token:
+    try:
+        token = parse_qs(urlsplit(link).query).get("continue_from", [""])[0] if isinstance(link, str) else ""
+    except ValueError:  # no URL at all
+        token = ""
+    if not usable(token, longest=_LONGEST_TOKEN):
         raise errors.UnexpectedAnswer("The listing says that it goes on, but not from where.", status=200)
     return token
 

@@ -138,7 +138,9 @@ class Answer:
         expected = whole_number(self.headers.get("content-length"))
         if expected is not None and expected != self.received and self._call.method != "HEAD":
             raise errors.BodyTruncated(
-                f"{self.received} bytes came where {expected} were announced.", message_id=self._call.message_id
+                f"{self.received} bytes came where {expected} were announced.",
+                in_transit=True,
+                message_id=self._call.message_id,
             )
 
     def read(self) -> bytes:
@@ -197,7 +199,8 @@ class Connection:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        # Reading the port is what checks it.
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.port == 0:
             raise ValueError("base_url must be http(s)://host[:port], without credentials")
         if parts.query or parts.fragment:
             raise ValueError("base_url must have no query and no fragment")
@@ -242,6 +245,10 @@ class Connection:
             finish(None, found)
             # A protocol error's text can quote a header.
             raise found from (None if isinstance(error, httpx.ProtocolError) else error)
+        except httpx.InvalidURL as error:
+            # Its text quotes the address.
+            finish(None, error)
+            raise errors.InvalidRequest("The address of the request is too long, or none.") from None
         except BaseException as error:
             finish(None, error)
             raise

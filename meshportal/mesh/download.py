@@ -147,19 +147,24 @@ class Download:
             return self._plain(answer)
         raise errors.BodyCorrupt("The body is in an encoding that was not asked for.")
 
+    def _parts(self, answer: Answer) -> Iterator[bytes]:
+        """The body as transferred. One cut to nothing, or between two members of gzip, must not pass for a whole one."""
+        parts = answer.blocks()
+        if not answer.framed and (self.headers.chunk_total > 0 or next(parts, b"")):
+            raise errors.BodyTruncated("The server gave neither a length nor a mark for the end of the body.")
+        yield from parts
+
     def _plain(self, answer: Answer) -> Iterator[bytes]:
         length = answer.headers.get("content-length", "")
         if self._max_bytes is not None and length.isdecimal() and self.size + int(length[:18]) > self._max_bytes:
             raise errors.BodyTooLarge(f"The message is larger than the {self._max_bytes} bytes that are allowed.")
-        for block in answer.blocks():
-            if not answer.framed:
-                raise errors.BodyTruncated("The server gave neither a length nor a mark for the end of the body.")
+        for block in self._parts(answer):
             yield self._count(block)
 
     def _inflated(self, answer: Answer) -> Iterator[bytes]:
         limit = None if self._max_bytes is None else self._max_bytes - self.size
         inflater = Inflater(limit=limit)
-        for part in answer.blocks():
+        for part in self._parts(answer):
             for block in inflater.feed(part):
                 yield self._count(block)
         # A report has no body, and some servers still call that nothing gzip.

@@ -190,9 +190,17 @@ class BodyError(MeshError):
 
 
 class BodyTruncated(BodyError):
-    """The body ended too early."""
+    """The body ended too early.
+
+    ``in_transit``: fewer bytes came than the server announced, so it happened on the way; otherwise what the server sent
+    is not whole in itself.
+    """
 
     retryable = True
+
+    def __init__(self, message: str = "", *, in_transit: bool = False, message_id: str = "") -> None:
+        super().__init__(message, message_id=message_id)
+        self.in_transit = in_transit
 
 
 class BodyCorrupt(BodyError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,8 +15,10 @@ RAW_LIMIT = 1000
 _RANGE = re.compile(r"\s*([0-9]{1,6})\s*:\s*([0-9]{1,6})\s*")
 _NUMBER = re.compile(r"\s*([0-9]{1,18})\s*")
 _COMPACT = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2}(?:[0-9]{1,6})?)?)?")
-_TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_FAULT = re.compile(r"<(?:[\w-]+:)?(?:faultstring|Text|Reason)\b[^>]*>(.*?)</", re.DOTALL)
+# No part of these can run past the next "<": an answer is anybody's, and must not cost more than its length.
+_UNSEEN = re.compile(r"<(?:script|style)\b", re.IGNORECASE)
+_SEEN_AGAIN = re.compile(r"</(?:script|style)\b", re.IGNORECASE)
+_FAULT = re.compile(r"<(?:[\w-]+:)?(?:faultstring|Text|Reason)\b[^<>]*>([^<]*)</")
 _YES = frozenset({"y", "yes", "true", "1", "success"})
 _NO = frozenset({"n", "no", "false", "0", "error"})
 
@@ -113,7 +115,22 @@ def _markup(text: str) -> ErrorBody:
 
 
 def _plain(markup: str) -> str:
-    return unescape(" ".join(_TAG.sub(" ", markup).split()))
+    return unescape(" ".join(" ".join(_between_tags(markup)).split()))
+
+
+def _between_tags(markup: str) -> Iterator[str]:
+    at = 0
+    while (start := markup.find("<", at)) >= 0:
+        yield markup[at:start]
+        if _UNSEEN.match(markup, start):
+            again = _SEEN_AGAIN.search(markup, start)
+            start = again.start() if again else len(markup)
+        mark = "-->" if markup.startswith("<!--", start) else ">"
+        end = markup.find(mark, start)
+        if end < 0:
+            return  # cut in the middle of a tag
+        at = end + len(mark)
+    yield markup[at:]
 
 
 def _shown(text: str) -> str:
@@ -121,7 +138,15 @@ def _shown(text: str) -> str:
 
 
 def _string(value: Any) -> str:
-    return "" if value is None else str(value)[:RAW_LIMIT]
+    return "" if value is None else as_text(value)[:RAW_LIMIT]
+
+
+def as_text(value: Any) -> str:
+    """``value`` as text; empty where Python has none: for whole numbers of thousands of digits, and nests too deep."""
+    try:
+        return str(value)
+    except (ValueError, RecursionError):
+        return ""
 
 
 def parse_chunk_range(text: str) -> tuple[int, int] | None:
@@ -150,7 +175,7 @@ def flag(value: Any) -> bool | None:
 
 def timestamp(value: Any) -> datetime | None:
     """A MESH time as UTC: ``yyyyMMddHHmmss`` or ISO 8601. Both are UTC where they name no zone; None if unreadable."""
-    text = value.strip() if isinstance(value, str) else str(value) if type(value) is int else ""
+    text = value.strip() if isinstance(value, str) else as_text(value) if type(value) is int else ""
     try:
         if _COMPACT.fullmatch(text):
             return datetime.strptime(text[:14].ljust(14, "0"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)

@@ -8,7 +8,7 @@ not connected (name, refused, timeout, TLS)     again                      again
 certificate or host name refused                no                         no
 dropped or timed out after a byte was sent      again                      no: SendUncertain
 425 429 503                                     again                      no; the error says ``retryable``
-500 502 504                                     again                      no: SendUncertain
+500 and other 5xx                               again                      no: SendUncertain
 401 403                                         once more, see below       no
 any other answer                                no                         no
 body cut short before a byte was handed out     again                      (no body)

@@ -17,8 +17,8 @@ from meshportal.mesh.upload import chunk_body, chunk_headers, chunk_total, first
 from meshportal.mesh.wire import SendReceipt, Tracking
 
 _TAKEN = (200, 202)
-# The request may have been carried out before these were said.
-_UNCERTAIN_STATUS = frozenset({500, 502, 504})
+# The one failure of a server that says nothing was carried out; gateways invent numbers of their own (520, 522, 524).
+_CERTAIN_FAILURE = 503
 _FINISHED = frozenset({"accepted", "acknowledged"})
 
 
@@ -106,7 +106,11 @@ class Sender:
         """Chunks ``first`` to ``total``; gives the bytes that went over the wire."""
         sent = 0
         for number in range(first, total + 1):
-            body = chunk_body(source, number, chunk_size, compress=compress)
+            try:
+                body = chunk_body(source, number, chunk_size, compress=compress)
+            except errors.InvalidRequest as error:
+                error.message_id = message_id
+                raise
             try:
                 self._chunk(message_id, number, total, body, compress=compress)
             except errors.UploadFinalised:
@@ -147,4 +151,5 @@ def _may_have_arrived(error: errors.MeshError) -> bool:
     if isinstance(error, errors.UnexpectedAnswer):
         # A success that cannot be read, or an answer that is not even HTTP. A page or a redirect comes from before MESH.
         return error.status is None or error.status in _TAKEN
-    return isinstance(error, errors.BodyError) or error.status in _UNCERTAIN_STATUS
+    failed = error.status is not None and error.status >= 500 and error.status != _CERTAIN_FAILURE
+    return isinstance(error, errors.BodyError) or failed

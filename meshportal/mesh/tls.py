@@ -50,7 +50,11 @@ def tls_context(
     if strict_x509:
         context.verify_flags |= ssl.VERIFY_X509_STRICT
     for authority in _certificates(ca_pem, TrustBundleUnusable, "trust bundle"):
-        context.load_verify_locations(cadata=authority.public_bytes(serialization.Encoding.DER))
+        try:
+            context.load_verify_locations(cadata=authority.public_bytes(serialization.Encoding.DER))
+        except ssl.SSLError as error:
+            # OpenSSL reads more strictly than what read it first.
+            raise TrustBundleUnusable("The trust bundle holds a certificate that cannot be read.") from error
     key = _private_key(private_key_pem, private_key_password)
     chain = _chain(_certificates(certificate_pem, CertificateUnusable, "client certificate"), key)
     passphrase = secrets.token_hex(32)
@@ -69,18 +73,18 @@ def tls_context(
 
 
 def _certificates(pem: str | bytes, kind: type[CertificateUnusable], what: str) -> list[x509.Certificate]:
-    data = pem.encode() if isinstance(pem, str) else pem
+    data = pem.encode(errors="replace") if isinstance(pem, str) else pem
     if b"-----BEGIN CERTIFICATE-----" not in data:
         raise kind(f"The {what} holds no certificate in PEM form.")
     try:
         return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+    except Exception as error:  # an unknown version or algorithm is no ValueError
         raise kind(f"The {what} holds a certificate that cannot be read.") from error
 
 
 def _private_key(pem: str | bytes, password: str | bytes | None) -> PrivateKeyTypes:
-    data = pem.encode() if isinstance(pem, str) else pem
-    secret = password.encode() if isinstance(password, str) else password
+    data = pem.encode(errors="replace") if isinstance(pem, str) else pem
+    secret = password.encode(errors="replace") if isinstance(password, str) else password
     try:
         return serialization.load_pem_private_key(data, secret or None)
     except TypeError:
@@ -93,6 +97,7 @@ def _private_key(pem: str | bytes, password: str | bytes | None) -> PrivateKeyTy
 
 
 def _chain(certificates: list[x509.Certificate], key: PrivateKeyTypes) -> list[x509.Certificate]:
+    """The leaf, then each certificate's issuer: TLS 1.2 demands that order, and OpenSSL sends what it is given."""
     public = _public(key.public_key())
     for certificate in certificates:
         try:
@@ -100,7 +105,11 @@ def _chain(certificates: list[x509.Certificate], key: PrivateKeyTypes) -> list[x
         except Exception:
             ours = False
         if ours:
-            return [certificate, *(other for other in certificates if other is not certificate)]
+            chain, rest = [certificate], [other for other in certificates if other is not certificate]
+            while issuer := next((other for other in rest if other.subject == chain[-1].issuer), None):
+                chain.append(issuer)
+                rest.remove(issuer)
+            return chain + rest
     raise CertificateUnusable("The private key does not belong to the client certificate.")
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from meshportal.mesh.parse import flag, parse_chunk_range, timestamp, whole_number
+from meshportal.mesh.parse import as_text, flag, parse_chunk_range, timestamp, whole_number
 
 
 def _text(raw: Mapping[str, Any], *names: str) -> str:
     for name in names:
         value = raw.get(name)
         if value is not None and value != "":
-            return value if isinstance(value, str) else str(value)
+            return as_text(value)
     return ""
 
 

@@ -42,8 +42,12 @@ def london_short(moment: datetime, *, now: datetime | None = None) -> str:
 
 
 def london_day(day: date) -> tuple[datetime, datetime]:
-    """The first moment of ``day`` on London clocks, and the first moment after it, in UTC."""
-    following = day + timedelta(days=1) if day < date.max else day
+    """The first moment of ``day`` on London clocks, and the first moment after it, in UTC.
+
+    A day at the very ends of the calendar, which another zone could not say, is taken for one nearer by.
+    """
+    day = min(max(day, date(1900, 1, 1)), date(9000, 1, 1))
+    following = day + timedelta(days=1)
     first, after = (datetime.combine(found, clock(), LONDON).astimezone(UTC) for found in (day, following))
     return first, after
 

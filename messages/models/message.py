@@ -60,7 +60,8 @@ class Message(TeamOwned):
     sent_at = models.DateTimeField(null=True, blank=True, help_text="When MESH accepted it, as far as is known.")
     stored_at = models.DateTimeField(null=True, blank=True)
     acknowledged_at = models.DateTimeField(null=True, blank=True)
-    attempts = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0, help_text="Downloads begun since the last person asked for a retry.")
+    faults = models.PositiveIntegerField(default=0, help_text="Those that failed by the message's own fault.")
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     problem_code = models.CharField(max_length=40, blank=True)
     problem = models.TextField(blank=True)
@@ -98,6 +99,10 @@ class Message(TeamOwned):
             models.Index(fields=["team", "-seen_at", "-id"], name="message_team_time"),
             models.Index(fields=["mailbox", "state", "-seen_at"], name="message_mailbox_state"),
             models.Index(fields=["team", "workflow_id", "-seen_at"], name="message_team_workflow"),
+            models.Index(fields=["team", "state", "-seen_at"], name="message_team_state"),
+            models.Index(fields=["team", "sender", "-seen_at"], name="message_team_sender"),
+            models.Index(fields=["team", "-seen_at"], condition=Q(message_type="REPORT"), name="message_team_reports"),
+            models.Index(fields=["mesh_id"], name="message_mesh_id"),
             models.Index(fields=["linked_mesh_id"], condition=~Q(linked_mesh_id=""), name="message_linked"),
         )
 

@@ -97,3 +97,14 @@ def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(rf: Any, setting
     assert sessions.client_address(request) == "10.0.0.9"
     settings.TRUSTED_PROXY_COUNT = 1
     assert sessions.client_address(request) == "10.0.0.1"
+
+
+@pytest.mark.django_db
+def test_a_look_alike_of_an_address_is_another_address(member: Any) -> None:
+    """PostgreSQL takes a dotless i for an i when it compares without case; each would have tries of its own."""
+    from meshportal.accounts.models import User
+
+    member("viewer", email="admin@example.org")
+    assert User.objects.get_by_natural_key("ADMIN@example.org").email == "admin@example.org"
+    with pytest.raises(User.DoesNotExist):
+        User.objects.get_by_natural_key("adm\u0131n@example.org")

@@ -104,3 +104,24 @@ def test_an_act_that_fails_leaves_no_row_that_says_it_was_done(team: Any) -> Non
         services.record(actor=ACTOR, action="test.done", target=team, team=team)
         raise RuntimeError
     assert not AuditEvent.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_fraction_is_refused_since_a_database_may_give_it_back_in_another_form(team: Any) -> None:
+    with pytest.raises(TypeError, match="whole numbers"):
+        services.record(actor=ACTOR, action="test.done", target=team, team=team, after={"list": [{"n": 1e16}]})
+    assert not AuditEvent.objects.exists()
+
+
+@pytest.mark.django_db
+def test_neither_truncate_nor_replace_gets_behind_the_triggers(team: Any) -> None:
+    services.record(actor=ACTOR, action="test.done", target=team, team=team)
+    statement = (
+        "TRUNCATE audit_auditevent"
+        if connection.vendor == "postgresql"
+        else "REPLACE INTO audit_auditevent SELECT * FROM audit_auditevent"
+    )
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert services.verify().broken is None
+    assert AuditEvent.objects.count() == 1

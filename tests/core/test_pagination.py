@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -60,3 +60,10 @@ def test_counts_stop_at_the_cap(mailbox: Any) -> None:
     make(mailbox, 6)
     assert pagination.capped_count(Mailbox.objects.all(), cap=5) == (5, True)
     assert pagination.capped_count(Mailbox.objects.all(), cap=6) == (6, False)
+
+
+def test_a_cursor_at_the_end_of_the_calendar_is_the_first_page() -> None:
+    from meshportal.core.pagination import _decode, _encode
+
+    for moment in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)):
+        assert _decode(_encode("older", moment, "1")) is None

@@ -157,8 +157,9 @@ def poll(*, mailbox_id: str, times: int = 1) -> dict[str, int]:
     """Polls one mailbox as a worker does, and what waits for its next try with it."""
     from mailboxes import polling
     from messages import turn
+    from messages.tally import Tally
 
-    tally = turn.Tally()
+    tally = Tally()
     for _ in range(times):
         Message.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=datetime.now(UTC))
         claimed = polling.claim_now(Mailbox.objects.get(mailbox_id=mailbox_id))

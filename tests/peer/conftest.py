@@ -15,6 +15,7 @@ from meshportal.demo.pki import PkiFiles, write_pki
 from meshportal.demo.sandbox import PASSWORD, Sandbox
 from meshportal.mesh import Connection, MeshClient, tls_context
 from messages import turn
+from messages.tally import Tally
 from tests.conftest import Make
 
 OURS, THEIRS = "X26PEER1", "X26PEER2"
@@ -72,10 +73,10 @@ def box(sandbox: Sandbox, files: PkiFiles, team: Any, mailbox: Make, settings: A
 
 
 @pytest.fixture
-def poll(box: Mailbox) -> Callable[[], turn.Tally]:
+def poll(box: Mailbox) -> Callable[[], Tally]:
     """Polls the portal's mailbox once, as a worker does."""
 
-    def once() -> turn.Tally:
+    def once() -> Tally:
         claimed = polling.claim_now(box)
         assert claimed is not None
         return turn.work(claimed)

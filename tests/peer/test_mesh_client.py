@@ -17,9 +17,9 @@ from meshportal.demo.pki import PkiFiles
 from meshportal.demo.processes import plain_environment
 from meshportal.demo.sandbox import PASSWORD, Sandbox
 from meshportal.mesh import MeshClient, errors
-from messages import turn
 from messages.models import Message
 from messages.states import State
+from messages.tally import Tally
 from tests import services
 from tests.peer.conftest import OURS, THEIRS
 
@@ -97,7 +97,7 @@ def sha256_of(path: Path) -> str:
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize(("name", "size", "chunk"), SIZES, ids=NAMES)
 def test_what_the_official_client_sends_the_portal_keeps(
-    official: Official, poll: Callable[[], turn.Tally], tmp_path: Path, name: str, size: int, chunk: int, compress: bool
+    official: Official, poll: Callable[[], Tally], tmp_path: Path, name: str, size: int, chunk: int, compress: bool
 ) -> None:
     sent = write_body(tmp_path / "sent", size)
     options = {"subject": "A letter", "filename": "letter.pdf", "local_id": "L-1", "content_type": "application/pdf"}

@@ -15,14 +15,14 @@ from meshportal.demo.sandbox import PASSWORD, Sandbox
 from meshportal.mesh import MeshClient, errors, tls_context
 from meshportal.mesh.auth import token
 from meshportal.mesh.exchange import utc_now
-from messages import turn
 from messages.models import Message
 from messages.states import State
+from messages.tally import Tally
 from tests.peer.conftest import OURS, THEIRS
 
 pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("sandbox")]
 
-Poll = Callable[[], turn.Tally]
+Poll = Callable[[], Tally]
 ClientOf = Callable[[str], MeshClient]
 
 

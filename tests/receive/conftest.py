@@ -17,6 +17,7 @@ from meshportal.audit.actors import Actor
 from meshportal.demo.pki import Pki, create_pki
 from messages import turn
 from messages.models import Message
+from messages.tally import Tally
 from tests.conftest import Make
 from tests.double import Double
 
@@ -65,14 +66,14 @@ def box(double: Double, mailbox: Make, real_identity: ClientIdentity) -> Mailbox
     return made
 
 
-Poll = Callable[..., turn.Tally]
+Poll = Callable[..., Tally]
 
 
 @pytest.fixture
 def poll() -> Poll:
     """Polls a mailbox once, as a worker does; messages that wait for their next try are due when ``skip_waits``."""
 
-    def once(mailbox: Mailbox, *, skip_waits: bool = True) -> turn.Tally:
+    def once(mailbox: Mailbox, *, skip_waits: bool = True) -> Tally:
         if skip_waits:
             Message.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
         claimed = polling.claim_now(mailbox)

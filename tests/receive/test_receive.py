@@ -150,7 +150,9 @@ def test_an_acknowledge_that_fails_is_repeated_without_another_download(
     box: Mailbox, double: Double, poll: Poll, action: faults.Action
 ) -> None:
     double.put(BOX, b"letter")
-    double.faults.add(match={"route": "acknowledge"}, action=action, times=2)
+    # What may pass is tried twice in one call, a web page is not.
+    times = 1 if action.get("body") == "html" else 2
+    double.faults.add(match={"route": "acknowledge"}, action=action, times=times)
     tally = poll(box)
     assert (tally.stored, tally.acknowledged) == (1, 0)
     message = Message.objects.get()
@@ -343,7 +345,8 @@ def test_twelve_hundred_waiting_messages_are_listed_in_three_pages(
     double.put_many(BOX, 1200)
     tally = poll(box)
     assert tally.listed == 1200
-    assert tally.more_waiting
+    # Nothing was got out of the way, so there is no reason to list again at once.
+    assert not tally.more_waiting
     assert Message.objects.count() == 1200
     assert len(double.recorder.listings(BOX)) == 3
 
