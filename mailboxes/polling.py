@@ -122,10 +122,18 @@ def check(mailbox: Mailbox) -> None:
 
 
 def note_listing(mailbox: Mailbox) -> None:
-    """A listing is about to be asked for: from now on, not from the claim, counts when the next may be. Raises LeaseLost."""
-    now = timezone.now()
-    planned, mailbox.next_poll_at = mailbox.next_poll_at, now + mailbox.poll_interval
-    note(mailbox, last_listed_at=now)
+    """A listing is about to be asked for. Raises LeaseLost."""
+    note(mailbox, last_listed_at=timezone.now())
+    plan_next(mailbox)
+
+
+def plan_next(mailbox: Mailbox) -> None:
+    """The next listing is due one interval from now, unless somebody asked for another time since it was planned.
+
+    Called when a listing is asked for, in case the process dies, and again when it has come: on a busy machine the
+    request may have left late, and the interval is MESH's to see.
+    """
+    planned, mailbox.next_poll_at = mailbox.next_poll_at, timezone.now() + mailbox.poll_interval
     Mailbox.objects.filter(pk=mailbox.pk, next_poll_at=planned).update(next_poll_at=mailbox.next_poll_at)
 
 

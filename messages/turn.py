@@ -126,6 +126,7 @@ def _list(turn: Turn, client: MeshClient) -> tuple[list[str], bool]:
         if len(mesh_ids) >= _MAX_LISTED:
             whole = False
             break
+    polling.plan_next(mailbox)
     turn.signed_in = True
     turn.tally.listed = len(mesh_ids)
     polling.note(

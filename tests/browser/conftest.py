@@ -109,11 +109,11 @@ class Complaints:
 
         page.on("console", console)
         page.on("pageerror", lambda error: self.said.append(f"script error on {page.url}: {error}"))
-        # What becomes a download ends as a page.
+        # What the browser gives up by itself is none: a picture of the page before, a page that became a download.
         page.on(
             "requestfailed",
             lambda request: (
-                None if request.url.endswith("/download/") else self.said.append(f"failed: {request.url} {request.failure}")
+                None if request.failure == "net::ERR_ABORTED" else self.said.append(f"failed: {request.url} {request.failure}")
             ),
         )
         page.on(

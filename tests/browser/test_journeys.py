@@ -123,13 +123,14 @@ def test_filters_change_the_address_and_the_back_button_undoes_them(site: Site, 
 def test_paging_by_htmx_moves_the_focus_and_says_so(site: Site, new_page: NewPage) -> None:
     page = new_page("viewer")
     page.goto(f"{site.url}/t/fleet/messages/")
-    first = page.locator("main tbody tr").first.inner_text()
+    name = page.locator("main tbody tr th a, main tbody tr a").first.inner_text()
     page.get_by_role("link", name="Older").click()
     page.wait_for_url("**cursor=**")
-    page.wait_for_function("text => document.querySelector('main tbody tr').innerText !== text", arg=first)
+    rows = page.locator("main tbody tr")
+    expect(rows.first).not_to_contain_text(name)
     assert page.evaluate("document.activeElement !== document.body")
     page.get_by_role("link", name="Newer").click()
-    page.wait_for_function("text => document.querySelector('main tbody tr').innerText === text", arg=first)
+    expect(rows.first).to_contain_text(name)
 
 
 def test_a_new_message_appears_by_itself_and_a_hidden_page_stops_asking(site: Site, new_page: NewPage) -> None:
@@ -138,7 +139,7 @@ def test_a_new_message_appears_by_itself_and_a_hidden_page_stops_asking(site: Si
     page.on("request", lambda request: asked.append(request.url) if "x-portal-refresh" in request.headers else None)
     page.clock.install()
     page.goto(site.url + site.addresses["inboxes"][0])
-    page.wait_for_function("document.documentElement.dataset.scripts === 'ready'")
+    expect(page.locator("html[data-scripts=ready]")).to_be_attached()
     put = site.double.put(GOOD, b"late", workflow_id="LATE_LETTER", file_name="late.txt")
     site.portal.ask("poll", mailbox_id=GOOD)
     expect(page.get_by_text("late.txt")).to_have_count(0)
