@@ -15,7 +15,7 @@ from django.utils import timezone
 from mailboxes.models import Mode
 from meshportal.web import time
 from meshportal.web.masking import mask_numbers, mask_subject
-from messages.models import Message, MessageEvent
+from messages.models import Message, MessageEvent, MessageType
 from messages.states import IN_INBOX, State
 from messages.visible import visible
 
@@ -113,6 +113,18 @@ class Line:
     local_id: str
     problem: str
     clock: Clock | None
+
+    @property
+    def no_sender(self) -> str:
+        """What stands where a message names no sender: reports come from MESH itself."""
+        if self.message.message_type == MessageType.REPORT:
+            return "MESH"
+        return "Not known yet" if self.message.size is None else "Not given"
+
+    @property
+    def own_file_name(self) -> str:
+        """The file name, unless it is the one that MESH gives where the sender gave none."""
+        return "" if self.file_name == f"{self.mesh_id}.dat" else self.file_name
 
     @classmethod
     def of(cls, message: Message) -> Line:

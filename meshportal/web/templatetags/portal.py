@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 from django.http import QueryDict
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from meshportal.web import masking, time
@@ -106,6 +106,12 @@ def masked(subject: str | None) -> str:
 def masked_numbers(text: str | None) -> str:
     """``text`` with every valid NHS number hidden."""
     return masking.mask_numbers(text or "")
+
+
+@register.filter
+def breakable(identifier: str) -> SafeString:
+    """An identifier that a narrow column may break after its underscores rather than in the middle of a word."""
+    return mark_safe(conditional_escape(identifier).replace("_", "_<wbr>"))  # Escaped on this very line.
 
 
 @register.simple_tag

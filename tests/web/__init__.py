@@ -1,0 +1,1 @@
+"""The page classes, the tags, the words."""
