@@ -1,0 +1,1 @@
+"""The MESH client against a strict double, a raw socket, and the official sandbox."""
