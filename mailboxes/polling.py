@@ -12,16 +12,11 @@ MESH API specification, Check an inbox: at least daily, at most every five minut
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from django.conf import settings
-from django.db import DatabaseError, connections
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
@@ -29,11 +24,7 @@ from mailboxes.models import Mailbox, Mode
 from mailboxes.problems import Problem
 from meshportal.core import lease
 
-log = structlog.get_logger("mailboxes.polling")
-
 MAX_BACKOFF = timedelta(hours=1)
-# The largest message at a slow line takes hours; a turn that lasts longer hangs, and somebody else shall try.
-_LONGEST_TURN = timedelta(hours=12)
 
 
 class SettingsChanged(Exception):
@@ -78,36 +69,9 @@ def extend(mailbox: Mailbox) -> None:
         lease.extend(mailbox, lease_duration())
 
 
-@contextmanager
-def kept_alive(mailbox: Mailbox) -> Iterator[None]:
-    """Shows signs of life from a thread of its own, for as long as the body runs.
-
-    Writing a large message, or one sync of it, can outlast a lease without a moment in which the turn itself could say
-    so. Whether the lease was lost, the turn finds out at its next write.
-    """
-    done = threading.Event()
-
-    def beat() -> None:
-        last = time.monotonic() + _LONGEST_TURN.total_seconds()
-        try:
-            while not done.wait(settings.LEASE_SECONDS / 3) and time.monotonic() < last:
-                try:
-                    lease.extend(mailbox, lease_duration())
-                except lease.LeaseLost:
-                    return
-                except DatabaseError:
-                    log.warning("lease_not_extended", mailbox=mailbox.mailbox_id)
-                    connections.close_all()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=beat, name="lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+def kept_alive(mailbox: Mailbox) -> AbstractContextManager[None]:
+    """Keeps the lease on ``mailbox`` while the body runs; see :func:`meshportal.core.lease.kept_alive`."""
+    return lease.kept_alive(mailbox, lease_duration())
 
 
 def check(mailbox: Mailbox) -> None:

@@ -7,19 +7,27 @@ changes anything. A worker that dies leaves a lease that runs out by itself: not
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from django.db import connection, models, transaction
+import structlog
+from django.db import DatabaseError, connection, connections, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from meshportal.core.models import Leased
 
+log = structlog.get_logger("core.lease")
+
 Row = TypeVar("Row", bound=Leased)
+# The largest message at a slow line takes hours; what lasts longer hangs, and somebody else shall try.
+_LONGEST = timedelta(hours=12)
 
 
 class LeaseLost(Exception):
@@ -63,6 +71,38 @@ def extend(row: Leased, duration: timedelta) -> None:
     if not _mine(row).update(lease_until=_now() + duration):
         raise LeaseLost(f"The lease on {row} was lost.")
     row.lease_until = timezone.now() + duration
+
+
+@contextmanager
+def kept_alive(row: Leased, duration: timedelta) -> Iterator[None]:
+    """Extends the lease from a thread of its own, for as long as the body runs.
+
+    Writing a large file, or one sync of it, can outlast a lease without a moment in which the worker itself could say
+    that it lives. Whether the lease was lost, the worker finds out at its next write.
+    """
+    done = threading.Event()
+
+    def beat() -> None:
+        last = time.monotonic() + _LONGEST.total_seconds()
+        try:
+            while not done.wait(duration.total_seconds() / 3) and time.monotonic() < last:
+                try:
+                    extend(row, duration)
+                except LeaseLost:
+                    return
+                except DatabaseError:
+                    log.warning("lease_not_extended", row=str(row))
+                    connections.close_all()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=beat, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def hold(row: Leased) -> None:

@@ -19,10 +19,9 @@ from meshportal.core import crypto, payloads
 from meshportal.core.acts import Refused
 from meshportal.core.models import WorkerHeartbeat
 from meshportal.mesh import MeshClient
-from messages import receive, turn
+from messages import receive, shard, turn
 from messages import services as acts
 from messages.models import Message, MessageEvent
-from messages.shard import Shard
 from messages.states import State
 from messages.tally import Tally
 from tests.conftest import Make
@@ -378,10 +377,10 @@ def test_a_long_download_keeps_the_pool_from_nothing(
         return real(*args, **kwargs)
 
     monkeypatch.setattr(payloads, "write", long)
-    shard = Shard(threads=2, slow_threads=1, seconds=0.5)
+    pool = shard.pool(threads=2, slow_threads=1, seconds=0.5)
 
     def run() -> None:
-        shard.run()
+        pool.run()
         databases.close_all()
 
     runner = threading.Thread(target=run)
@@ -416,7 +415,7 @@ def test_a_mailbox_whose_turn_breaks_leaves_the_pool_working(
         return real(claimed)
 
     monkeypatch.setattr(turn, "work", broken)
-    Shard(threads=1, slow_threads=1, seconds=2).run()
+    shard.pool(threads=1, slow_threads=1, seconds=2).run()
     other.refresh_from_db()
     assert other.last_polled_at is not None
 
