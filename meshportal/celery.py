@@ -15,7 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "meshportal.settings")
 
 from django.conf import settings
 
-QUEUES = ("poll", "default")
+QUEUES = ("poll", "send", "default")
 CANARY_SECONDS = 20
 
 app = Celery("meshportal", broker=settings.REDIS_URL)
@@ -28,7 +28,7 @@ app.conf.update(
     task_create_missing_queues=True,
     task_default_queue="default",
     task_ignore_result=True,
-    task_routes={"messages.tasks.poll_due": {"queue": "poll"}},
+    task_routes={"messages.tasks.poll_due": {"queue": "poll"}, "messages.tasks.send_due": {"queue": "send"}},
     task_serializer="json",
     timezone="UTC",
     worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -41,6 +41,11 @@ app.conf.update(
             "task": "messages.tasks.poll_due",
             "schedule": settings.RING_SECONDS,
             "options": {"queue": "poll", "expires": settings.RING_SECONDS * 2},
+        },
+        "send-due": {
+            "task": "messages.tasks.send_due",
+            "schedule": settings.RING_SECONDS,
+            "options": {"queue": "send", "expires": settings.RING_SECONDS * 2},
         },
         **{
             f"canary-{queue}": {

@@ -126,6 +126,14 @@ RETRY_BASE_SECONDS = env.integer("MESHPORTAL_RETRY_BASE_SECONDS", 60, minimum=1,
 # A download that fails by itself is put aside after so many tries; one that fails with the network gets many more.
 MAX_ATTEMPTS = env.integer("MESHPORTAL_MAX_ATTEMPTS", 5, minimum=1, maximum=100)
 MAX_NETWORK_ATTEMPTS = env.integer("MESHPORTAL_MAX_NETWORK_ATTEMPTS", 30, minimum=1, maximum=1000)
+# MESH API specification, Send message: less than 100 MB a request. 20 MB was ever allowed everywhere.
+SEND_CHUNK_BYTES = env.integer("MESHPORTAL_SEND_CHUNK_MB", 20, minimum=1, maximum=99) * 1_000_000
+SEND_THREADS = env.integer("MESHPORTAL_SEND_THREADS", 4, minimum=1, maximum=100)
+# How long after an unanswered send MESH is first asked whether it has it; the waits double from there.
+RECONCILE_SECONDS = env.integer("MESHPORTAL_RECONCILE_SECONDS", 60, minimum=1, maximum=3600)
+# MESH API specification, Track outbox: not to be polled often. The first look at a sent message; see messages.track.
+TRACK_SECONDS = env.integer("MESHPORTAL_TRACK_SECONDS", 900, minimum=1, maximum=86_400)
+TRACK_PER_MAILBOX = env.integer("MESHPORTAL_TRACK_PER_MAILBOX", 60, minimum=1, maximum=10_000)
 LIST_PAGE_SIZE = env.integer("MESHPORTAL_LIST_PAGE_SIZE", 500, minimum=10, maximum=5000)
 TURN_SECONDS = env.integer("MESHPORTAL_TURN_SECONDS", 60, minimum=1, maximum=600)
 SHARD_SECONDS = env.integer("MESHPORTAL_SHARD_SECONDS", 30, minimum=1, maximum=600)

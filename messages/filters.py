@@ -14,7 +14,7 @@ from mailboxes.models import Mailbox
 from meshportal.accounts.scoping import in_team
 from meshportal.web.time import london_day
 from messages.models import Message, MessageType
-from messages.states import IN_INBOX, State
+from messages.states import IN, IN_INBOX
 
 # The trigram index answers for three characters on: fewer would read the whole table.
 MIN_SEARCH = 3
@@ -24,7 +24,7 @@ TOO_SHORT = "Enter at least three letters or digits of a message ID, a file name
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _STATES = (
     ("In the MESH inbox", [(IN_THE_INBOX, "Any state in the inbox"), *((state.value, state.label) for state in IN_INBOX)]),
-    ("No longer there", [(state.value, state.label) for state in State if state not in IN_INBOX]),
+    ("No longer there", [(state.value, state.label) for state in IN if state not in IN_INBOX]),
 )
 
 

@@ -40,7 +40,7 @@ from meshportal.core import lease, payloads
 from meshportal.mesh import Download, MeshClient, MessageHeaders, errors
 from messages import inbox, records
 from messages.models import Message, MessageType, Payload
-from messages.states import State
+from messages.states import TRANSITIONS, Direction, State
 
 log = structlog.get_logger("messages.receive")
 
@@ -152,18 +152,58 @@ def link_report(report: Message) -> None:
         .exclude(pk=report.pk)
         .order_by("-direction")
         .first()
-    )
-    if failed is None:
-        return
+    ) or _uncertain_that_failed(report)
+    if failed is not None:
+        _link(report, failed)
+
+
+def _uncertain_that_failed(report: Message) -> Message | None:
+    """A sent message whose id never reached us, recognised by a local id that the portal made and nobody else has."""
+    if not report.local_id:
+        return None
+    found = Message.objects.filter(
+        mailbox_id=report.mailbox_id,
+        direction=Direction.OUT,
+        state=State.UNCERTAIN,
+        local_id=report.local_id,
+        outgoing__own_local_id=True,
+    ).first()
+    if found is not None:
+        Message.objects.filter(pk=found.pk).update(mesh_id=report.linked_mesh_id)
+        found.mesh_id = report.linked_mesh_id
+    return found
+
+
+def _link(report: Message, failed: Message) -> None:
     Message.objects.filter(pk=report.pk).update(linked_message=failed)
     report.linked_message = failed
-    records.note(
-        failed,
-        "report_received",
-        code=report.status_code,
-        description=report.status_description,
-        report=str(report.pk),
+    facts = {"code": report.status_code, "description": report.status_description, "report": str(report.pk)}
+    if failed.direction == Direction.OUT and State.RETURNED in TRANSITIONS[failed.state]:
+        records.move(
+            failed,
+            State.RETURNED,
+            kind="report_received",
+            detail=facts,
+            status_code=report.status_code,
+            status_event=report.status_event,
+            status_description=report.status_description,
+            status_at=report.status_at,
+        )
+    else:
+        records.note(failed, "report_received", **facts)
+
+
+def link_waiting_reports(message: Message) -> None:
+    """Reports about ``message`` that came before its own id was known."""
+    waiting = Message.objects.filter(
+        team_id=message.team_id,
+        environment=message.environment,
+        message_type=MessageType.REPORT,
+        linked_mesh_id=message.mesh_id,
+        linked_message__isnull=True,
     )
+    for report in waiting:
+        _link(report, message)
 
 
 def acknowledge(client: MeshClient, message: Message) -> None:

@@ -58,7 +58,7 @@ def move(
         setattr(message, name, value)
 
 
-def add_all(messages: Iterable[Message], *, kind: str) -> list[Message]:
+def add_all(messages: Iterable[Message], *, kind: str, actor: str = POLLER) -> list[Message]:
     """Inserts new rows with their first event; rows that are there already are left as they are.
 
     Returns the rows that this call inserted, so that a message listed by two turns has one first event.
@@ -72,7 +72,10 @@ def add_all(messages: Iterable[Message], *, kind: str) -> list[Message]:
         new = [message for message in wanted if message.pk in inserted]
         now = timezone.now()
         MessageEvent.objects.bulk_create(
-            [MessageEvent(message=message, at=now, kind=kind, to_state=message.state, actor_label=POLLER) for message in new],
+            [
+                MessageEvent(message=message, at=now, kind=kind, to_state=message.state, actor_label=actor[:300])
+                for message in new
+            ],
             batch_size=500,
         )
     return new

@@ -11,7 +11,7 @@ class Direction(models.TextChoices):
 
 
 class State(models.TextChoices):
-    """Where a received message stands. No state is called "delivered" (promise P6)."""
+    """Where a message stands: received ones first, then sent ones. No state is called "delivered" (promise P6)."""
 
     LISTED = "listed", "Waiting to be downloaded"
     STORED = "stored", "Stored, not yet acknowledged"
@@ -22,6 +22,18 @@ class State(models.TextChoices):
     GONE = "gone", "Gone before it could be stored"
     WATCHED = "watched", "In the inbox (watched)"
     LEFT = "left", "Left the inbox"
+
+    QUEUED = "queued", "Waiting to be sent"
+    SENDING = "sending", "Being sent"
+    UPLOADING = "uploading", "Partly sent"
+    ACCEPTED = "accepted", "Accepted by MESH, not yet collected"
+    COLLECTED = "collected", "Collected by a client"
+    RETURNED = "returned", "Returned by MESH"
+    EXPIRED = "expired", "Not collected within 5 days"
+    REFUSED = "refused", "Refused, not sent"
+    UNCERTAIN = "uncertain", "Needs a decision"
+    CANCELLED = "cancelled", "Cancelled before it was sent"
+    CONFIRMED = "confirmed", "Arrived, as a person confirmed"
 
 
 # What each state means, in the words of the "What does this mean?" disclosure.
@@ -40,6 +52,25 @@ MEANINGS: dict[str, str] = {
     State.LEFT: (
         "The message is no longer in the inbox of a watched mailbox: some client collected it, or MESH withdrew it after 5 days."
     ),
+    State.QUEUED: "The portal holds the message and will send it as soon as it can. Nothing has reached MESH yet.",
+    State.SENDING: "The first request is on its way to MESH, or its answer is awaited.",
+    State.UPLOADING: "MESH has accepted the message, and parts of it are still to be sent. The recipient does not see it yet.",
+    State.ACCEPTED: "MESH has the whole message. No client of the recipient's mailbox has collected it yet.",
+    State.COLLECTED: (
+        "A client of the recipient's mailbox acknowledged the message. That does not say that a person has read it."
+    ),
+    State.RETURNED: "MESH could not hand the message over and says why.",
+    State.EXPIRED: (
+        "Nobody collected the message within 5 days, so it left the recipient's inbox. MESH keeps it for 30 days and can put "
+        "it back."
+    ),
+    State.REFUSED: "MESH, or the portal before it asked MESH, refused the message. The recipient does not have it.",
+    State.UNCERTAIN: (
+        "We do not know whether MESH accepted this message. The portal never sends it again by itself, since the recipient "
+        "might get it twice."
+    ),
+    State.CANCELLED: "A person cancelled the message before anything of it was sent.",
+    State.CONFIRMED: "MESH's answer never came, and a person found out from the recipient that the message arrived.",
 }
 
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -52,9 +83,45 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     State.GONE: frozenset({State.LISTED, State.WATCHED}),
     State.WATCHED: frozenset({State.LEFT, State.LISTED}),
     State.LEFT: frozenset({State.WATCHED, State.LISTED}),
+    State.QUEUED: frozenset({State.SENDING, State.REFUSED, State.CANCELLED}),
+    # Back to queued only when no byte left, or when MESH said that it took nothing.
+    State.SENDING: frozenset({State.QUEUED, State.UPLOADING, State.ACCEPTED, State.REFUSED, State.UNCERTAIN}),
+    # To queued when MESH knows of no such message, or by a person's decision; the rest when MESH turns out to know it.
+    State.UNCERTAIN: frozenset(
+        {State.QUEUED, State.UPLOADING, State.ACCEPTED, State.COLLECTED, State.RETURNED, State.EXPIRED, State.CONFIRMED}
+    ),
+    State.UPLOADING: frozenset({State.ACCEPTED, State.COLLECTED, State.RETURNED, State.REFUSED, State.EXPIRED}),
+    State.ACCEPTED: frozenset({State.COLLECTED, State.RETURNED, State.EXPIRED}),
+    # The service desk can put a message back for 30 days.
+    State.EXPIRED: frozenset({State.ACCEPTED, State.COLLECTED, State.RETURNED}),
+    State.RETURNED: frozenset({State.ACCEPTED, State.COLLECTED}),
+    State.COLLECTED: frozenset(),
+    State.REFUSED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.CONFIRMED: frozenset({State.RETURNED}),
 }
 
 # In these states the portal holds, or held, the whole body.
 HELD = (State.STORED, State.ACKNOWLEDGED)
 # In these states MESH still lists the message.
 IN_INBOX = (State.LISTED, State.STORED, State.QUARANTINED, State.DISCARDING, State.WATCHED)
+
+# A sent message is in one of these, a received one in one of the others; the database checks it.
+OUT = (
+    State.QUEUED,
+    State.SENDING,
+    State.UPLOADING,
+    State.ACCEPTED,
+    State.COLLECTED,
+    State.RETURNED,
+    State.EXPIRED,
+    State.REFUSED,
+    State.UNCERTAIN,
+    State.CANCELLED,
+    State.CONFIRMED,
+)
+IN = tuple(state for state in State if state not in OUT)
+# In these the sender still has something to do.
+TO_SEND = (State.QUEUED, State.SENDING, State.UPLOADING)
+# In these MESH is asked now and then what became of the message.
+TO_TRACK = (State.UNCERTAIN, State.ACCEPTED, State.EXPIRED)

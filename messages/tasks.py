@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from messages import shard
+from messages import dispatch, shard
 
 
 @shared_task
 def poll_due() -> None:
     """Works every mailbox that is due."""
     shard.run_due()
+
+
+@shared_task
+def send_due() -> None:
+    """Sends every message that is due, and asks what became of those whose look is due."""
+    dispatch.run_due()

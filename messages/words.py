@@ -30,6 +30,17 @@ TONES: dict[str, str] = {
     State.GONE: "bad",
     State.WATCHED: "info",
     State.LEFT: "quiet",
+    State.QUEUED: "busy",
+    State.SENDING: "busy",
+    State.UPLOADING: "busy",
+    State.ACCEPTED: "info",
+    State.COLLECTED: "good",
+    State.RETURNED: "bad",
+    State.EXPIRED: "bad",
+    State.REFUSED: "bad",
+    State.UNCERTAIN: "warn",
+    State.CANCELLED: "quiet",
+    State.CONFIRMED: "good",
 }
 _RECOVERABLE = (State.GONE, State.LEFT)
 

@@ -180,6 +180,7 @@ class MeshClient:
         chunk_size: int = DEFAULT_CHUNK_SIZE,
         compress: bool = False,
         on_accepted: Callable[[str], None] | None = None,
+        before_chunk: Callable[[int], None] | None = None,
         on_chunk: Callable[[int], None] | None = None,
     ) -> SendReceipt:
         """Sends a message, in chunks when it is larger than ``chunk_size`` bytes, streamed.
@@ -187,7 +188,7 @@ class MeshClient:
         MESH API specification, Send message and Send chunked message. ``size`` (bytes) is needed when ``payload`` is a
         function. ``compress`` gzips each chunk for the way; ``encrypted`` and ``compressed`` only tell the recipient
         what the payload is. ``on_accepted`` gets the message id as soon as MESH gave it, before any further chunk:
-        commit it there. ``on_chunk`` gets the number of each later chunk that MESH took.
+        commit it there. ``before_chunk`` gets the number of each later chunk before it is sent, ``on_chunk`` once MESH took it.
 
         The first request is never repeated once a byte of it may have left: then SendUncertain is raised. Later chunks
         are; when one fails for good, the error carries the message id and :meth:`resume` continues.
@@ -198,6 +199,7 @@ class MeshClient:
             chunk_size=chunk_size,
             compress=compress,
             on_accepted=on_accepted,
+            before_chunk=before_chunk,
             on_chunk=on_chunk,
             facts={
                 "recipient": recipient,
@@ -221,6 +223,7 @@ class MeshClient:
         chunk_size: int,
         compress: bool,
         size: int | None = None,
+        before_chunk: Callable[[int], None] | None = None,
         on_chunk: Callable[[int], None] | None = None,
     ) -> SendReceipt:
         """Sends chunk ``next_chunk`` (from 2) and those after it of a message that MESH accepted the first chunk of.
@@ -228,7 +231,14 @@ class MeshClient:
         ``payload``, ``size``, ``chunk_size`` and ``compress`` must be those of :meth:`send`. A chunk may be sent twice.
         """
         return self._sender.resume(
-            message_id, payload, size=size, next_chunk=next_chunk, chunk_size=chunk_size, compress=compress, on_chunk=on_chunk
+            message_id,
+            payload,
+            size=size,
+            next_chunk=next_chunk,
+            chunk_size=chunk_size,
+            compress=compress,
+            before_chunk=before_chunk,
+            on_chunk=on_chunk,
         )
 
     # --- What became of it ------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ class Sender:
         compress: bool,
         facts: Mapping[str, Any],
         on_accepted: Callable[[str], None] | None,
+        before_chunk: Callable[[int], None] | None,
         on_chunk: Callable[[int], None] | None,
     ) -> SendReceipt:
         """As MeshClient.send; ``facts`` are the keyword arguments of :func:`upload.first_headers`."""
@@ -51,7 +52,9 @@ class Sender:
         message_id = self._first(headers, body)
         if on_accepted is not None:
             on_accepted(message_id)
-        sent = body.size + self._rest(message_id, source, 2, total, chunk_size, compress=compress, on_chunk=on_chunk)
+        sent = body.size + self._rest(
+            message_id, source, 2, total, chunk_size, compress=compress, before_chunk=before_chunk, on_chunk=on_chunk
+        )
         return SendReceipt(message_id=message_id, size=source.size, sent_size=sent, chunk_total=total)
 
     def resume(
@@ -63,6 +66,7 @@ class Sender:
         next_chunk: int,
         chunk_size: int,
         compress: bool,
+        before_chunk: Callable[[int], None] | None,
         on_chunk: Callable[[int], None] | None,
     ) -> SendReceipt:
         """As MeshClient.resume."""
@@ -70,7 +74,9 @@ class Sender:
         total = chunk_total(source.size, chunk_size)
         if not 2 <= next_chunk <= total:
             raise errors.InvalidRequest(f"Chunk {next_chunk} of {total} is no later chunk.")
-        sent = self._rest(message_id, source, next_chunk, total, chunk_size, compress=compress, on_chunk=on_chunk)
+        sent = self._rest(
+            message_id, source, next_chunk, total, chunk_size, compress=compress, before_chunk=before_chunk, on_chunk=on_chunk
+        )
         return SendReceipt(message_id=message_id, size=source.size, sent_size=sent, chunk_total=total)
 
     def _first(self, headers: Mapping[str, bytes], body: Body) -> str:
@@ -101,6 +107,7 @@ class Sender:
         chunk_size: int,
         *,
         compress: bool,
+        before_chunk: Callable[[int], None] | None,
         on_chunk: Callable[[int], None] | None,
     ) -> int:
         """Chunks ``first`` to ``total``; gives the bytes that went over the wire."""
@@ -111,6 +118,8 @@ class Sender:
             except errors.InvalidRequest as error:
                 error.message_id = message_id
                 raise
+            if before_chunk is not None:
+                before_chunk(number)
             try:
                 self._chunk(message_id, number, total, body, compress=compress)
             except errors.UploadFinalised:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from messages.models.event import MessageEvent
 from messages.models.message import Message, MessageType
+from messages.models.outgoing import Outcome, Outgoing, SendAttempt
 from messages.models.payload import Payload
 
-__all__ = ["Message", "MessageEvent", "MessageType", "Payload"]
+__all__ = ["Message", "MessageEvent", "MessageType", "Outcome", "Outgoing", "Payload", "SendAttempt"]

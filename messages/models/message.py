@@ -13,7 +13,7 @@ from certificates.models import Environment
 from mailboxes.models import Mailbox
 from meshportal.accounts.models import TeamOwned
 from meshportal.core.fields import SealedJSONField, SealedTextField
-from messages.states import HELD, Direction, State
+from messages.states import HELD, IN, OUT, Direction, State
 
 
 class MessageType(models.TextChoices):
@@ -32,7 +32,7 @@ class Message(TeamOwned):
     mailbox = models.ForeignKey(Mailbox, on_delete=models.PROTECT, related_name="mesh_messages")
     environment = models.CharField(max_length=10, choices=Environment.choices)
     direction = models.CharField(max_length=3, choices=Direction.choices)
-    mesh_id = models.CharField("message ID", max_length=100)
+    mesh_id = models.CharField("message ID", max_length=100, blank=True)
     message_type = models.CharField(max_length=10, choices=MessageType.choices, default=MessageType.DATA)
     state = models.CharField(max_length=20, choices=State.choices)
 
@@ -59,7 +59,7 @@ class Message(TeamOwned):
     seen_at = models.DateTimeField(help_text="When the portal first saw the message in a listing.")
     sent_at = models.DateTimeField(null=True, blank=True, help_text="When MESH accepted it, as far as is known.")
     stored_at = models.DateTimeField(null=True, blank=True)
-    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_at = models.DateTimeField(null=True, blank=True, help_text="By us, or by the recipient of a sent message.")
     attempts = models.PositiveIntegerField(default=0, help_text="Downloads begun since the last person asked for a retry.")
     faults = models.PositiveIntegerField(default=0, help_text="Those that failed by the message's own fault.")
     next_attempt_at = models.DateTimeField(null=True, blank=True)
@@ -81,9 +81,19 @@ class Message(TeamOwned):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=["environment", "mailbox", "direction", "mesh_id"], name="message_once"),
-            models.CheckConstraint(condition=Q(state__in=State.values), name="message_state"),
-            models.CheckConstraint(condition=Q(direction__in=Direction.values), name="message_direction"),
+            # A message that is not sent yet has no id.
+            models.UniqueConstraint(
+                fields=["environment", "mailbox", "direction", "mesh_id"], condition=~Q(mesh_id=""), name="message_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(direction=Direction.IN, state__in=[str(state) for state in IN])
+                | Q(direction=Direction.OUT, state__in=[str(state) for state in OUT]),
+                name="message_state",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=[State.UPLOADING, State.ACCEPTED, State.COLLECTED]) | ~Q(mesh_id=""),
+                name="message_accepted_has_id",
+            ),
             models.CheckConstraint(condition=Q(environment__in=Environment.values), name="message_environment"),
             models.CheckConstraint(
                 condition=~Q(state__in=[str(state) for state in HELD]) | Q(stored_at__isnull=False),

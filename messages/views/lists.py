@@ -17,7 +17,7 @@ from meshportal.web.pages import ListPage
 from messages import selectors, words
 from messages.filters import IN_THE_INBOX, InboxFilter, MessageFilter
 from messages.models import MessageType
-from messages.states import MEANINGS, State
+from messages.states import IN, MEANINGS, State
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ _TABS: tuple[tuple[str, dict[str, str]], ...] = (
     ("Needs a person", {"state": State.QUARANTINED}),
     ("Reports", {"type": MessageType.REPORT}),
 )
-_STATE_MEANINGS = [(state.label, words.TONES[state], MEANINGS[state]) for state in State]
+_STATE_MEANINGS = [(state.label, words.TONES[state], MEANINGS[state]) for state in IN]
 
 
 def tabs(path: str, query: QueryDict) -> Sequence[Tab]:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from certificates.models import Environment
+from mailboxes import selectors
+from meshportal.audit.actors import Actor
+from meshportal.core.acts import Refused
+from meshportal.core.commands import sentences
+from meshportal.core.payloads import StorageFailed
+from messages import outbox
+
+_BLOCK = 1024 * 1024
+
+
+class Command(BaseCommand):
+    help = "Puts a file into the outbox of a mailbox. The sender sends it; its page says what becomes of it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("mailbox_id", help="the mailbox that sends")
+        parser.add_argument("file")
+        parser.add_argument("--to", required=True, help="the recipient's mailbox ID")
+        parser.add_argument("--workflow", required=True, help="workflow ID")
+        parser.add_argument("--subject", default="")
+        parser.add_argument("--local-id", default="", help="yours; without it the portal makes a unique one, which is safer")
+        parser.add_argument("--file-name", help="as the recipient sees it (the file's own name when not given)")
+        parser.add_argument("--content-type", default="")
+        parser.add_argument("--compress", action="store_true", help="compress it for the way")
+        parser.add_argument("--again", action="store_true", help="send it although the same went there within 30 days")
+        parser.add_argument("--environment", choices=Environment.values)
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        mailbox = selectors.named(options["mailbox_id"], environment=options["environment"])
+        if mailbox is None:
+            raise CommandError(selectors.not_named(options["mailbox_id"]))
+        path = Path(options["file"])
+        draft = outbox.Draft(
+            recipient=options["to"].upper(),
+            workflow_id=options["workflow"],
+            subject=options["subject"],
+            local_id=options["local_id"],
+            file_name=path.name if options["file_name"] is None else options["file_name"],
+            content_type=options["content_type"],
+            compress=options["compress"],
+        )
+        try:
+            with path.open("rb") as file:
+                message = outbox.put(
+                    actor=Actor.command("send"),
+                    mailbox=mailbox,
+                    draft=draft,
+                    body=iter(lambda: file.read(_BLOCK), b""),
+                    allow_twin=options["again"],
+                )
+        except ValidationError as error:
+            raise CommandError(sentences(error)) from None
+        except Refused as refusal:
+            raise CommandError(f"{refusal} (--again)") from None
+        except StorageFailed as error:
+            raise CommandError(f"The portal could not keep the file: {error}") from None
+        except OSError as error:
+            raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
+        self.stdout.write(
+            f"Queued {message.size} bytes from {mailbox.mailbox_id} to {draft.recipient} in "
+            f"{mailbox.get_environment_display().lower()}, local ID {message.local_id}."
+        )

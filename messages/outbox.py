@@ -1,0 +1,226 @@
+"""Putting a message into the outbox: what is checked before anything is kept, and what a person may still decide.
+
+Nothing is half-kept: the body is stored first, under a key of its own, and the row that names it is committed after; a
+process that dies in between leaves a file that nothing names.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from mailboxes.models import Mailbox
+from meshportal.audit import services as audit
+from meshportal.audit.actors import Actor
+from meshportal.core import payloads
+from meshportal.core.acts import Refused
+from meshportal.mesh import errors
+from meshportal.mesh.upload import header_value
+from meshportal.web.masking import mask_numbers
+from messages import receive, records
+from messages.models import Message, Outgoing, Payload
+from messages.states import OUT, Direction, State
+
+TWIN_WITHIN = timedelta(days=30)
+_MAILBOX_ID = re.compile(r"[A-Z0-9]{1,100}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What is to be sent. ``local_id`` '' lets the portal make a unique one, by which a lost answer can be settled."""
+
+    recipient: str
+    workflow_id: str
+    subject: str = ""
+    local_id: str = ""
+    file_name: str = ""
+    content_type: str = ""
+    compress: bool = False
+
+
+def check(draft: Draft) -> None:
+    """Everything that MESH or the rules would refuse, by field. Raises ValidationError; values are never quoted.
+
+    MESH API specification, Send message (lengths, characters) and Outbox workflow (no patient data in a local id).
+    """
+    problems: dict[str, str] = {}
+    if not _MAILBOX_ID.fullmatch(draft.recipient):
+        problems["recipient"] = "Enter the recipient's mailbox ID: capital letters and digits, such as X26HC005."
+    if not draft.workflow_id:
+        problems["workflow_id"] = "Enter the workflow ID."
+    headers = {
+        "workflow_id": "Mex-WorkflowID",
+        "subject": "Mex-Subject",
+        "local_id": "Mex-LocalID",
+        "file_name": "Mex-FileName",
+        "content_type": "Mex-Content-Type",
+    }
+    for field, header in headers.items():
+        try:
+            header_value(header, getattr(draft, field))
+        except errors.InvalidHeader as error:
+            problems.setdefault(field, str(error))
+    for field, name in (("local_id", "local ID"), ("file_name", "file name")):
+        value = getattr(draft, field)
+        if mask_numbers(value) != value:
+            problems[field] = f"The {name} holds an NHS number. It is not encrypted on the way: take it out."
+    if problems:
+        raise ValidationError(problems)
+
+
+def twin(mailbox: Mailbox, draft: Draft, sha256: str) -> Message | None:
+    """The same body sent to the same recipient within 30 days, the newest one."""
+    return (
+        Message.objects.filter(
+            mailbox=mailbox,
+            direction=Direction.OUT,
+            recipient_mailbox=draft.recipient,
+            workflow_id=draft.workflow_id,
+            payload__sha256=sha256,
+            seen_at__gt=timezone.now() - TWIN_WITHIN,
+        )
+        .exclude(state__in=[State.REFUSED, State.CANCELLED])
+        .defer("headers", "subject")
+        .order_by("-seen_at")
+        .first()
+    )
+
+
+def put(
+    *,
+    actor: Actor,
+    mailbox: Mailbox,
+    draft: Draft,
+    body: Iterable[bytes],
+    allow_twin: bool = False,
+    resend_of: Message | None = None,
+    reason: str = "",
+) -> Message:
+    """Keeps ``body`` and queues a message from ``mailbox``; the sender takes it from there.
+
+    Raises ValidationError by field (an empty body under ``file``), Refused when the same was sent within 30 days and
+    ``allow_twin`` is not set, payloads.StorageFailed. Nothing is kept then.
+    """
+    check(draft)
+    message = Message(
+        team_id=mailbox.team_id,
+        mailbox=mailbox,
+        environment=mailbox.environment,
+        direction=Direction.OUT,
+        state=State.QUEUED,
+        seen_at=timezone.now(),
+        sender=mailbox.mailbox_id,
+        recipient_mailbox=draft.recipient,
+        workflow_id=draft.workflow_id,
+        subject=draft.subject or None,
+        local_id=draft.local_id or f"MP{uuid.uuid4().hex.upper()}",
+        file_name=draft.file_name,
+        content_type=draft.content_type,
+    )
+    kept = payloads.write(receive.storage_key(message), body)
+    try:
+        if kept.size == 0:
+            raise ValidationError({"file": "The file is empty. MESH takes no message without a body."})
+        if kept.size > settings.MESH_MAX_MESSAGE_BYTES:
+            raise ValidationError({"file": "The file is larger than the portal is set to send (MESHPORTAL_MAX_MESSAGE_MB)."})
+        known = None if allow_twin else twin(mailbox, draft, kept.sha256)
+        if known is not None:
+            raise Refused(
+                f"The same document went to {draft.recipient} within the last 30 days (message "
+                f"{known.mesh_id or 'not sent yet'}). Say that you want to send it again."
+            )
+        message.size = kept.size
+        message.chunk_count = max(1, -(-kept.size // settings.SEND_CHUNK_BYTES))
+        with transaction.atomic():
+            records.add_all([message], kind="queued", actor=actor.label)
+            Payload.objects.create(
+                message=message, storage_key=kept.key, sha256=kept.sha256, size=kept.size, stored_size=kept.stored_size
+            )
+            Outgoing.objects.create(
+                message=message,
+                due_at=timezone.now(),
+                chunk_size=settings.SEND_CHUNK_BYTES,
+                compress=draft.compress,
+                own_local_id=not draft.local_id,
+                resend_of=resend_of,
+                reason=reason,
+                requested_by=actor.label[:300],
+            )
+            audit.record(
+                actor=actor,
+                action="message.resent" if resend_of is not None else "message.queued",
+                target=message,
+                team=mailbox.team,
+                reason=reason,
+                after={
+                    "mailbox": mailbox.mailbox_id,
+                    "recipient": draft.recipient,
+                    "workflow_id": draft.workflow_id,
+                    "bytes": kept.size,
+                    "sha256": kept.sha256,
+                    **({"resend_of": str(resend_of.pk)} if resend_of is not None else {}),
+                },
+            )
+    except BaseException:
+        payloads.delete(kept.key)
+        raise
+    return message
+
+
+def cancel(*, actor: Actor, message: Message, reason: str) -> None:
+    """Takes a message back before anything of it was sent. Raises Refused when it is too late, or without a reason."""
+    if not reason.strip():
+        raise Refused("Say why this message is cancelled. The reason is kept with your name.")
+    with transaction.atomic():
+        message = _fresh(message)
+        if message.state != State.QUEUED:
+            raise Refused("This message is on its way already, so it cannot be cancelled.")
+        records.move(message, State.CANCELLED, kind="cancelled", actor=actor.label, detail={"reason": reason.strip()})
+        Outgoing.objects.filter(message=message).update(due_at=None)
+        audit.record(actor=actor, action="message.cancelled", target=message, team=message.team, reason=reason.strip())
+
+
+def decide(*, actor: Actor, message: Message, arrived: bool, reason: str) -> None:
+    """A person's decision on an uncertain message: it arrived (and is left alone), or it is sent again.
+
+    Raises Refused when it is no longer uncertain, or without a reason.
+    """
+    if not reason.strip():
+        raise Refused("Say how you know. The reason is kept with your name.")
+    with transaction.atomic():
+        message = _fresh(message)
+        if message.state != State.UNCERTAIN:
+            raise Refused("This message is not waiting for a decision any more. Look at its timeline for what happened.")
+        # Without its id MESH cannot be asked about it: "arrived" is the last thing that the portal will ever know.
+        to = State.CONFIRMED if arrived else State.QUEUED
+        records.move(
+            message,
+            to,
+            kind="decided_arrived" if arrived else "decided_again",
+            actor=actor.label,
+            detail={"reason": reason.strip()},
+            problem_code="",
+            problem="",
+            problem_advice="",
+        )
+        Outgoing.objects.filter(message=message).update(due_at=None if arrived else timezone.now(), tries=0, looks=0)
+        audit.record(
+            actor=actor,
+            action="message.decided",
+            target=message,
+            team=message.team,
+            reason=reason.strip(),
+            after={"arrived": arrived},
+        )
+
+
+def _fresh(message: Message) -> Message:
+    return Message.objects.select_for_update(of=("self",)).select_related("team").get(pk=message.pk, state__in=OUT)

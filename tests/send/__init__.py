@@ -1,0 +1,1 @@
+"""Sending, reconciling and tracking, against the strict double over mutual TLS."""

@@ -1,0 +1,53 @@
+"""A mailbox that sends, and the means to do one round of the sender or the tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from mailboxes.models import Mailbox
+from messages import dispatch, outbox, send, track
+from messages.models import Message, Outgoing
+from tests.receive.conftest import ACTOR, BOX, box, double, pki, poll, real_identity
+
+__all__ = ["ACTOR", "BOX", "box", "double", "pki", "poll", "real_identity"]
+
+TO = "YGM24HC001"
+WORKFLOW = "TEST_WORKFLOW"
+
+
+@pytest.fixture
+def put(box: Mailbox) -> Callable[..., Message]:
+    """Queues a message from the mailbox; fields of outbox.Draft may be given."""
+
+    def make(body: bytes = b"a letter", **fields: Any) -> Message:
+        again = fields.pop("allow_twin", True)
+        draft = outbox.Draft(**{"recipient": TO, "workflow_id": WORKFLOW, **fields})
+        return outbox.put(actor=ACTOR, mailbox=box, draft=draft, body=[body], allow_twin=again)
+
+    return make
+
+
+def make_due() -> None:
+    """Whatever waits is due now, and whoever held it has died."""
+    Outgoing.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
+    Outgoing.objects.filter(lease_token__isnull=False).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+@pytest.fixture
+def rounds() -> Callable[..., None]:
+    """Does rounds of sending and looking until nothing is due, at most so many."""
+
+    def run(most: int = 1) -> None:
+        for _ in range(most):
+            make_due()
+            claimed = send.claim_due() or track.claim_due()
+            if claimed is None:
+                return
+            dispatch.work(claimed)
+
+    return run

@@ -1,0 +1,450 @@
+"""Sending: once, or uncertain; never silently twice, never lost (promise P3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from mailboxes.models import Mailbox, Mode
+from meshportal.audit.models import AuditEvent
+from meshportal.core import payloads
+from meshportal.core.acts import Refused
+from meshportal.mesh import MeshClient
+from messages import outbox, send, track
+from messages.models import Message, MessageEvent, Outgoing, Payload, SendAttempt
+from messages.states import State
+from tests.double import Double, faults
+from tests.receive.conftest import ACTOR, BOX, Poll
+from tests.send.conftest import TO, WORKFLOW, make_due
+
+pytestmark = pytest.mark.django_db
+
+Put = Callable[..., Message]
+Rounds = Callable[..., None]
+
+
+def state(message: Message) -> str:
+    message.refresh_from_db()
+    return message.state
+
+
+def arrived(double: Double) -> list[bytes]:
+    """The bodies of what the double accepted whole, in order."""
+    return [double.content(one.message_id) for one in double.sent_by(BOX) if one.status != "uploading"]
+
+
+def kinds(message: Message) -> list[str]:
+    return list(MessageEvent.objects.filter(message=message).order_by("id").values_list("kind", flat=True))
+
+
+@pytest.fixture
+def small_chunks(settings: Any) -> None:
+    settings.SEND_CHUNK_BYTES = 1000
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("size", [1, 999, 1000, 1001, 3500])
+@pytest.mark.usefixtures("small_chunks")
+def test_a_message_arrives_once_and_whole(double: Double, put: Put, rounds: Rounds, size: int, compress: bool) -> None:
+    body = bytes(number % 251 for number in range(size))
+    message = put(body, subject="A subject", file_name="letter.txt", content_type="text/plain", compress=compress)
+    rounds()
+    assert state(message) == State.ACCEPTED
+    (sent,) = double.sent_by(BOX)
+    assert (sent.message_id, sent.subject, sent.file_name, sent.local_id) == (
+        message.mesh_id,
+        "A subject",
+        "letter.txt",
+        message.local_id,
+    )
+    assert arrived(double) == [body]
+    assert [attempt.outcome for attempt in SendAttempt.objects.order_by("id")] == ["accepted"] * max(1, -(-size // 1000))
+    assert message.sent_at is not None
+    assert message.problem == ""
+    assert Outgoing.objects.get().lease_token is None
+
+
+def test_the_attempt_is_committed_before_the_request(
+    double: Double, put: Put, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = put()
+    real = MeshClient.send
+
+    def checked(client: MeshClient, *args: Any, **kwargs: Any) -> Any:
+        assert SendAttempt.objects.get(message=message).outcome == ""
+        assert Message.objects.get(pk=message.pk).state == State.SENDING
+        return real(client, *args, **kwargs)
+
+    monkeypatch.setattr(MeshClient, "send", checked)
+    rounds()
+    assert state(message) == State.ACCEPTED
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("when", ["before_body", "during_body", "after"])
+def test_a_first_request_without_an_answer_is_uncertain_and_then_settled(
+    double: Double, put: Put, rounds: Rounds, when: Any
+) -> None:
+    double.faults.add(match={"route": "send"}, action=faults.drop(when))
+    message = put()
+    rounds()
+    assert state(message) == State.UNCERTAIN
+    assert len([record for record in double.recorder.records() if record.route == "send"]) == 1
+    assert message.problem_code == "uncertain"
+    rounds(10)
+    assert state(message) == State.ACCEPTED
+    assert arrived(double) == [b"a letter"]
+    assert ("never_arrived" in kinds(message)) == (when != "after")
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4])
+@pytest.mark.parametrize("when", ["before_body", "during_body", "after", "during_answer"])
+def test_a_chunk_without_an_answer_is_sent_again_until_all_are_there(
+    double: Double, put: Put, rounds: Rounds, when: Any, chunk: int
+) -> None:
+    body = b"0123456789" * 350
+    match = {"route": "send"} if chunk == 1 else {"route": "send_chunk", "chunk": chunk}
+    double.faults.add(match=match, action=faults.drop(when), times=2)
+    message = put(body)
+    rounds(12)
+    assert state(message) == State.ACCEPTED
+    assert arrived(double) == [body]
+
+
+@pytest.mark.crash
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("where", ["before_request", "before_id", "after_id", "between_chunks", "after_last_chunk"])
+def test_dying_at_each_step_sends_once(
+    double: Double, put: Put, rounds: Rounds, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The crash table of messages.send: a KeyboardInterrupt passes every handler, as death does."""
+    body = b"0123456789" * 250
+    message = put(body)
+
+    def die(*_args: Any, **_kwargs: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        if where == "before_request":
+            broken.setattr(MeshClient, "send", die)
+        elif where == "before_id":
+            broken.setattr(send, "accepted", die)
+        else:
+            real_begin, real_taken = send._Sending._begin, send._Sending._taken
+
+            def begin(sending: Any, chunk: int) -> None:
+                if (where, chunk) in (("after_id", 2), ("between_chunks", 3)):
+                    die()
+                real_begin(sending, chunk)
+
+            def taken(sending: Any, chunk: int) -> None:
+                if (where, chunk) == ("after_last_chunk", 3):
+                    die()
+                real_taken(sending, chunk)
+
+            broken.setattr(send._Sending, "_begin", begin)
+            broken.setattr(send._Sending, "_taken", taken)
+        with pytest.raises(KeyboardInterrupt):
+            rounds()
+    rounds(12)
+    assert state(message) == State.ACCEPTED
+    assert arrived(double) == [body]
+    assert len(double.sent_by(BOX)) == 1
+
+
+@pytest.mark.faults
+def test_an_uncertain_message_that_mesh_cannot_tell_of_waits_for_a_person(double: Double, put: Put, rounds: Rounds) -> None:
+    double.faults.add(match={"route": "send"}, action=faults.drop("after"))
+    double.faults.add(match={"route": "track_local"}, action=faults.status(400), times=None)
+    message = put()
+    rounds(30)
+    assert state(message) == State.UNCERTAIN
+    assert Outgoing.objects.get().due_at is None
+    assert len(double.sent_by(BOX)) == 1
+
+
+@pytest.mark.faults
+def test_an_own_local_id_is_no_proof(double: Double, put: Put, rounds: Rounds) -> None:
+    double.faults.add(match={"route": "send"}, action=faults.drop("before_body"))
+    message = put(local_id="RJ1")
+    rounds(10)
+    assert state(message) == State.UNCERTAIN
+    assert double.sent_by(BOX) == []
+
+
+@pytest.mark.parametrize("arrived_by", ["person", "again"])
+@pytest.mark.faults
+def test_a_person_decides(double: Double, put: Put, rounds: Rounds, arrived_by: str) -> None:
+    double.faults.add(match={"route": "send"}, action=faults.drop("before_body"))
+    message = put(local_id="RJ1")
+    rounds()
+    with pytest.raises(Refused, match="how you know"):
+        outbox.decide(actor=ACTOR, message=message, arrived=True, reason=" ")
+    outbox.decide(actor=ACTOR, message=message, arrived=arrived_by == "person", reason="the practice rang")
+    rounds(3)
+    assert state(message) == (State.CONFIRMED if arrived_by == "person" else State.ACCEPTED)
+    assert len(double.sent_by(BOX)) == (0 if arrived_by == "person" else 1)
+    with pytest.raises(Refused, match="any more"):
+        outbox.decide(actor=ACTOR, message=message, arrived=True, reason="again")
+    assert AuditEvent.objects.filter(action="message.decided").count() == 1
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("action", [faults.status(503), faults.status(429), faults.refuse_tls("reset")])
+def test_what_surely_did_not_arrive_is_tried_again(double: Double, put: Put, rounds: Rounds, action: Any) -> None:
+    match = {} if action["kind"] == "refuse_tls" else {"route": "send"}
+    double.faults.add(match=match, action=action, times=3)
+    message = put()
+    rounds(8)
+    assert state(message) == State.ACCEPTED
+    assert arrived(double) == [b"a letter"]
+
+
+def test_nothing_is_lost_while_mesh_is_down(double: Double, put: Put, rounds: Rounds) -> None:
+    double.down()
+    message = put()
+    rounds(3)
+    assert state(message) == State.QUEUED
+    assert message.problem_code == "connection_refused"
+    double.up()
+    rounds()
+    assert state(message) == State.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [({"recipient": "NOBODY"}, "mesh_12"), ({"workflow_id": "OTHER"}, "mesh_17")],
+)
+def test_what_mesh_refuses_is_refused_for_good_with_what_to_do(
+    double: Double, put: Put, rounds: Rounds, fields: dict[str, str], code: str
+) -> None:
+    double.configure(enforce_workflows=True)
+    message = put(**fields)
+    rounds(5)
+    assert state(message) == State.REFUSED
+    assert message.problem_code == code
+    assert len(message.problem_advice) > 20
+    assert len([record for record in double.recorder.records() if record.route == "send"]) == 1
+
+
+def test_a_missing_body_is_refused_and_nothing_is_sent(double: Double, put: Put, rounds: Rounds) -> None:
+    message = put()
+    payloads.delete(Payload.objects.get().storage_key)
+    rounds()
+    assert (state(message), message.problem_code) == (State.REFUSED, "body_missing")
+    assert double.sent_by(BOX) == []
+
+
+def test_a_paused_mailbox_sends_nothing(double: Double, box: Mailbox, put: Put, rounds: Rounds) -> None:
+    message = put()
+    Mailbox.objects.update(mode=Mode.PAUSED)
+    rounds(3)
+    assert state(message) == State.QUEUED
+    assert double.recorder.records() == []
+
+
+def test_a_wrong_password_waits_for_a_person_and_loses_nothing(double: Double, put: Put, rounds: Rounds) -> None:
+    double.update_mailbox(BOX, password="another")
+    message = put()
+    rounds()
+    assert (state(message), message.problem_code) == (State.QUEUED, "sign_in_refused")
+    double.update_mailbox(BOX, password="password")
+    rounds()
+    assert state(message) == State.ACCEPTED
+
+
+# --- What became of it -------------------------------------------------------------------------------------------------
+def test_a_collected_message_says_when(double: Double, put: Put, rounds: Rounds) -> None:
+    message = put()
+    rounds(2)
+    assert state(message) == State.ACCEPTED
+    with double.state.lock:
+        double.state.acknowledge(double.state.messages[message.mesh_id])
+    rounds(1)
+    assert state(message) == State.COLLECTED
+    assert message.acknowledged_at is not None
+    assert abs(message.acknowledged_at - timezone.now()) < timedelta(minutes=1)
+    assert Outgoing.objects.get().due_at is None
+
+
+def test_the_looks_thin_out(put: Put) -> None:
+    message = put()
+    waits = []
+    for age in (
+        timedelta(0),
+        timedelta(minutes=15),
+        timedelta(hours=1),
+        timedelta(hours=4),
+        timedelta(days=2),
+        timedelta(days=31),
+    ):
+        message.sent_at = timezone.now() - age
+        waits.append(track._next_look(message))
+    minutes = [None if wait is None else round(wait.total_seconds() / 60) for wait in waits]
+    assert minutes == [15, 45, 180, 1440, 1440, None]
+
+
+def test_a_mailbox_has_so_many_looks_and_no_more(double: Double, put: Put, rounds: Rounds, settings: Any) -> None:
+    settings.TRACK_PER_MAILBOX = 3
+    for number in range(6):
+        put(f"letter {number}".encode())
+    rounds(6)
+    make_due()
+    looks = 0
+    for _ in range(10):
+        claimed = track.claim_due()
+        if claimed is not None:
+            track.work(claimed)
+            looks += 1
+    assert looks == 3
+
+
+def test_a_message_that_nobody_collects_expires_and_can_come_back(double: Double, put: Put, rounds: Rounds) -> None:
+    message = put()
+    rounds(1)
+    Message.objects.update(sent_at=timezone.now() - timedelta(days=5, minutes=1))
+    rounds(1)
+    assert state(message) == State.EXPIRED
+    with double.state.lock:
+        double.state.acknowledge(double.state.messages[message.mesh_id])
+    rounds(1)
+    assert state(message) == State.COLLECTED
+
+
+def test_an_undeliverable_message_is_returned_with_the_code(double: Double, put: Put, rounds: Rounds) -> None:
+    message = put()
+    rounds(1)
+    assert state(message) == State.ACCEPTED
+    double.withdraw(message.mesh_id)
+    rounds(1)
+    assert (state(message), message.status_code) == (State.RETURNED, "14")
+
+
+# --- Reports ------------------------------------------------------------------------------------------------------------
+REPORT = {"code": "14", "event": "SEND", "description": "Message not collected by recipient after 5 days"}
+
+
+def test_a_report_returns_its_message(box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll) -> None:
+    message = put()
+    rounds(1)
+    assert state(message) == State.ACCEPTED
+    double.put(BOX, report={**REPORT, "linked_message_id": message.mesh_id})
+    poll(box)
+    assert (state(message), message.status_code) == (State.RETURNED, "14")
+    report = Message.objects.get(message_type="REPORT")
+    assert report.linked_message == message
+    assert "report_received" in kinds(message)
+
+
+def test_a_report_that_came_before_the_messages_own_commit_is_joined_later(
+    box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = put()
+    real = send.accepted
+
+    def late(late_message: Message, mesh_id: str, **rest: Any) -> None:
+        double.put(BOX, report={**REPORT, "linked_message_id": mesh_id})
+        poll(box)
+        assert Message.objects.get(message_type="REPORT").linked_message is None
+        real(late_message, mesh_id, **rest)
+
+    monkeypatch.setattr(send, "accepted", late)
+    rounds(1)
+    assert state(message) == State.RETURNED
+    assert Message.objects.get(message_type="REPORT").linked_message == message
+
+
+@pytest.mark.faults
+def test_a_report_settles_an_uncertain_message_by_its_local_id(
+    box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll
+) -> None:
+    double.faults.add(match={"route": "send"}, action=faults.drop("after"))
+    message = put()
+    rounds(1)
+    assert state(message) == State.UNCERTAIN
+    (sent,) = double.sent_by(BOX)
+    double.put(BOX, report={**REPORT, "linked_message_id": sent.message_id}, local_id=message.local_id)
+    poll(box)
+    assert (state(message), message.mesh_id) == (State.RETURNED, sent.message_id)
+
+
+# --- What goes into the outbox --------------------------------------------------------------------------------------------
+@pytest.mark.fuzz
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"recipient": "x26 hc"}, "recipient"),
+        ({"recipient": ""}, "recipient"),
+        ({"workflow_id": ""}, "workflow_id"),
+        ({"workflow_id": "W" * 301}, "workflow_id"),
+        ({"subject": "a\r\nMex-To: X"}, "subject"),
+        ({"subject": "x" * 501}, "subject"),
+        ({"local_id": "patient 999 000 0018"}, "local_id"),
+        ({"file_name": "9990000018.pdf"}, "file_name"),
+        ({"file_name": "\u202ename"}, "file_name"),
+        ({"file_name": " name"}, "file_name"),
+        ({"body": b""}, "file"),
+    ],
+)
+def test_bad_input_gets_a_sentence_and_nothing_is_kept(put: Put, fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        put(fields.pop("body", b"x"), **fields)
+    assert list(refused.value.message_dict) == [field]
+    assert not Message.objects.exists()
+    assert not Payload.objects.exists()
+    folder = Path(payloads.storage().path(f"sandbox/{Mailbox.objects.get().pk}"))
+    assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_twin_within_thirty_days_is_refused_unless_it_is_meant(double: Double, put: Put, rounds: Rounds) -> None:
+    put(b"the same", allow_twin=False)
+    rounds()
+    with pytest.raises(Refused, match="within the last 30 days"):
+        put(b"the same", allow_twin=False)
+    put(b"another", allow_twin=False)
+    put(b"the same", allow_twin=True)
+    Message.objects.update(seen_at=timezone.now() - timedelta(days=31))
+    put(b"the same", allow_twin=False)
+    assert Message.objects.count() == 4
+
+
+def test_cancelled_before_it_was_sent(double: Double, put: Put, rounds: Rounds) -> None:
+    message = put()
+    with pytest.raises(Refused, match="Say why"):
+        outbox.cancel(actor=ACTOR, message=message, reason="")
+    outbox.cancel(actor=ACTOR, message=message, reason="wrong document")
+    rounds(3)
+    assert state(message) == State.CANCELLED
+    assert double.sent_by(BOX) == []
+    sent = put()
+    rounds()
+    with pytest.raises(Refused, match="on its way"):
+        outbox.cancel(actor=ACTOR, message=sent, reason="too late")
+
+
+def test_the_send_command(
+    box: Mailbox, double: Double, rounds: Rounds, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letter = tmp_path / "letter.txt"
+    letter.write_bytes(b"a letter")
+    call_command("send", BOX, str(letter), "--to", TO.lower(), "--workflow", WORKFLOW)
+    assert "Queued 8 bytes" in capsys.readouterr().out
+    rounds()
+    assert arrived(double) == [b"a letter"]
+    assert double.sent_by(BOX)[0].file_name == "letter.txt"
+    with pytest.raises(CommandError, match="--again"):
+        call_command("send", BOX, str(letter), "--to", TO, "--workflow", WORKFLOW)
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("send", BOX, str(tmp_path / "none"), "--to", TO, "--workflow", WORKFLOW)
+    with pytest.raises(CommandError, match="no mailbox"):
+        call_command("send", "NOBODY", str(letter), "--to", TO, "--workflow", WORKFLOW)
+    assert AuditEvent.objects.filter(action="message.queued").count() == 1
