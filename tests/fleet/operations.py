@@ -182,3 +182,45 @@ def addresses() -> dict[str, list[str]]:
         "messages": [f"/t/fleet/messages/{row.pk}/" for row in chosen.values()],
         "bodies": [f"/t/fleet/messages/{row.pk}/body/" for row in bodies.values()],
     }
+
+
+def put_outgoing(*, mailbox_id: str, recipient: str, sizes: list[int], seed: int) -> dict[str, str]:
+    """Queues a message of each size; local id to SHA-256."""
+    import random
+
+    from messages import outbox
+
+    rng = random.Random(seed)
+    mailbox = Mailbox.objects.get(mailbox_id=mailbox_id)
+    put = {}
+    for number, size in enumerate(sizes):
+        body = rng.randbytes(size)
+        draft = outbox.Draft(
+            recipient=recipient,
+            workflow_id="TEST_WORKFLOW",
+            file_name=f"letter-{seed}-{number}.dat",
+            compress=rng.random() < 0.5,
+        )
+        message = outbox.put(actor=ACTOR, mailbox=mailbox, draft=draft, body=[body], allow_twin=True)
+        put[message.local_id] = hashlib.sha256(body).hexdigest()
+    return put
+
+
+def outgoing() -> dict[str, dict[str, Any]]:
+    """Every sent message by local id: its state, id and whether it is leased."""
+    from messages.models import Outgoing
+
+    return {
+        row.message.local_id: {
+            "state": row.message.state,
+            "mesh_id": row.message.mesh_id,
+            "leased": row.lease_token is not None,
+            "problem": row.message.problem,
+        }
+        for row in Outgoing.objects.select_related("message").defer("message__subject", "message__headers")
+    }
+
+
+def outgoing_counts() -> dict[str, int]:
+    """How many sent messages are in each state."""
+    return dict(Message.objects.filter(direction="out").values_list("state").annotate(Count("pk")))
