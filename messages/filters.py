@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -14,7 +15,7 @@ from mailboxes.models import Mailbox
 from meshportal.accounts.scoping import in_team
 from meshportal.web.time import london_day
 from messages.models import Message, MessageType
-from messages.states import IN, IN_INBOX
+from messages.states import IN, IN_INBOX, OUT, TO_SEND, UNCOLLECTED, State
 
 # The trigram index answers for three characters on: fewer would read the whole table.
 MIN_SEARCH = 3
@@ -22,9 +23,24 @@ MAX_TEXT = 300
 IN_THE_INBOX = "inbox"
 TOO_SHORT = "Enter at least three letters or digits of a message ID, a file name or a local ID."
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_STATES = (
-    ("In the MESH inbox", [(IN_THE_INBOX, "Any state in the inbox"), *((state.value, state.label) for state in IN_INBOX)]),
-    ("No longer there", [(state.value, state.label) for state in IN if state not in IN_INBOX]),
+WAITING = "waiting"
+NOT_COLLECTED = "not-collected"
+# Several states under one name, for the filter and for saved views.
+_GROUPS: dict[str, tuple[State, ...]] = {IN_THE_INBOX: IN_INBOX, WAITING: TO_SEND, NOT_COLLECTED: UNCOLLECTED}
+
+
+def _labelled(states: Iterable[State]) -> list[tuple[str, str]]:
+    return [(state.value, state.label) for state in states]
+
+
+_RECEIVED_STATES = (
+    ("In the MESH inbox", [(IN_THE_INBOX, "Any state in the inbox"), *_labelled(IN_INBOX)]),
+    ("No longer there", _labelled(state for state in IN if state not in IN_INBOX)),
+)
+_SENT_STATES = (
+    ("On its way", [(WAITING, "Any state before MESH has all of it"), *_labelled(TO_SEND)]),
+    ("With MESH", [(NOT_COLLECTED, "Not collected, whatever its age"), *_labelled(UNCOLLECTED)]),
+    ("Settled, or for a person to settle", _labelled(state for state in OUT if state not in (*TO_SEND, *UNCOLLECTED))),
 )
 
 
@@ -38,7 +54,7 @@ class FilterForm(forms.Form):
     """Checks the filters against each other."""
 
     # What people narrow by first comes first; names that a list does not have are passed over.
-    field_order = ("q", "state", "mailbox", "since", "until", "workflow", "sender", "type")
+    field_order = ("q", "state", "mailbox", "since", "until", "workflow", "sender", "recipient", "type")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -73,28 +89,21 @@ def _text_field(label: str, method: str, **options: Any) -> filters.CharFilter:
     )
 
 
-class InboxFilter(filters.FilterSet):  # type: ignore[misc]
-    """Filters of one mailbox's messages."""
-
-    q = _text_field("ID or file name", "by_text", validators=[searchable])
-    state = filters.ChoiceFilter(
+def _state_field(choices: Any) -> filters.ChoiceFilter:
+    return filters.ChoiceFilter(
         label="State",
-        choices=_STATES,
+        choices=choices,
         method="by_state",
         empty_label="Any",
         error_messages={"invalid_choice": "There is no state %(value)s."},
     )
+
+
+class _BoxFilter(filters.FilterSet):  # type: ignore[misc]
+    """What messages are narrowed by, whichever way they went."""
+
+    q = _text_field("ID or file name", "by_text", validators=[searchable])
     workflow = _text_field("Workflow ID", "by_workflow")
-    sender = _text_field("From mailbox", "by_sender")
-    type = filters.ChoiceFilter(
-        label="Type",
-        field_name="message_type",
-        choices=MessageType.choices,
-        empty_label="Any",
-        error_messages={"invalid_choice": "There is no type %(value)s."},
-    )
-    since = _date_field("Seen from", "by_first_day")
-    until = _date_field("Seen until", "by_last_day")
 
     class Meta:
         model = Message
@@ -113,8 +122,9 @@ class InboxFilter(filters.FilterSet):  # type: ignore[misc]
         return rows.filter(found)
 
     def by_state(self, rows: QuerySet[Message], _name: str, state: str) -> QuerySet[Message]:
-        """One state, or any in which MESH still lists the message."""
-        return rows.filter(state__in=[str(known) for known in IN_INBOX]) if state == IN_THE_INBOX else rows.filter(state=state)
+        """One state, or one of the groups of states."""
+        group = _GROUPS.get(state)
+        return rows.filter(state=state) if group is None else rows.filter(state__in=[str(known) for known in group])
 
     def by_workflow(self, rows: QuerySet[Message], _name: str, text: str) -> QuerySet[Message]:
         """The whole workflow ID, or its beginning with ``*`` behind."""
@@ -123,6 +133,10 @@ class InboxFilter(filters.FilterSet):  # type: ignore[misc]
     def by_sender(self, rows: QuerySet[Message], _name: str, text: str) -> QuerySet[Message]:
         """The whole mailbox ID of the sender, or its beginning with ``*`` behind."""
         return _by_name(rows, "sender", text)
+
+    def by_recipient(self, rows: QuerySet[Message], _name: str, text: str) -> QuerySet[Message]:
+        """The whole mailbox ID of the recipient, or its beginning with ``*`` behind."""
+        return _by_name(rows, "recipient_mailbox", text)
 
     def by_first_day(self, rows: QuerySet[Message], _name: str, day: date) -> QuerySet[Message]:
         return rows.filter(seen_at__gte=london_day(day)[0])
@@ -159,12 +173,47 @@ class _MailboxFilter(filters.ModelChoiceFilter):  # type: ignore[misc]
     field_class = _MailboxField
 
 
-class MessageFilter(InboxFilter):
-    """Filters of all messages of a team."""
-
-    mailbox = _MailboxFilter(
-        label="To mailbox",
+def _mailbox_field(label: str) -> _MailboxFilter:
+    return _MailboxFilter(
+        label=label,
         queryset=_mailboxes,
         empty_label="Any",
         error_messages={"invalid_choice": "This team has no such mailbox."},
     )
+
+
+class InboxFilter(_BoxFilter):
+    """Filters of the messages that came into one mailbox."""
+
+    state = _state_field(_RECEIVED_STATES)
+    sender = _text_field("From mailbox", "by_sender")
+    type = filters.ChoiceFilter(
+        label="Type",
+        field_name="message_type",
+        choices=MessageType.choices,
+        empty_label="Any",
+        error_messages={"invalid_choice": "There is no type %(value)s."},
+    )
+    since = _date_field("Seen from", "by_first_day")
+    until = _date_field("Seen until", "by_last_day")
+
+
+class MessageFilter(InboxFilter):
+    """Filters of all messages that came into a team's mailboxes."""
+
+    mailbox = _mailbox_field("To mailbox")
+
+
+class OutboxFilter(_BoxFilter):
+    """Filters of the messages that one mailbox sent."""
+
+    state = _state_field(_SENT_STATES)
+    recipient = _text_field("To mailbox ID", "by_recipient")
+    since = _date_field("Queued from", "by_first_day")
+    until = _date_field("Queued until", "by_last_day")
+
+
+class SentFilter(OutboxFilter):
+    """Filters of all messages that a team's mailboxes sent."""
+
+    mailbox = _mailbox_field("From mailbox")

@@ -1,4 +1,4 @@
-"""What people enter about messages: why they open one, and why one may go without being kept."""
+"""What people enter about messages: why they open one, take one back or let one go, and what they found out."""
 
 from __future__ import annotations
 
@@ -75,21 +75,63 @@ class DownloadForm(forms.Form):
     )
 
 
-class DiscardForm(NhsFormMixin, forms.Form):
-    """Why a message may go without being kept, and the tick that says that this is understood."""
-
-    reason = forms.CharField(
-        label="Why may this message go without being kept?",
-        help_text=f"For example: the sender has sent it again as another message. {_NO_PATIENT}",
+def _reason_field(label: str, *, example: str, missing: str) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        help_text=f"For example: {example} {_NO_PATIENT}",
         max_length=MAX_REASON,
         widget=forms.Textarea(attrs={"rows": 2}),
         validators=[says_something],
-        error_messages={"required": "Say why this message may go without being kept", **_TOO_LONG},
+        error_messages={"required": missing, **_TOO_LONG},
+    )
+
+
+class ReasonedForm(NhsFormMixin, forms.Form):
+    """An act on a message that becomes part of the record with its reason, in a field of that name."""
+
+    def clean_reason(self) -> Any:
+        return " ".join(str(self.cleaned_data["reason"]).split())
+
+
+class DiscardForm(ReasonedForm):
+    """Why a message may go without being kept, and the tick that says that this is understood."""
+
+    reason = _reason_field(
+        "Why may this message go without being kept?",
+        example="the sender has sent it again as another message.",
+        missing="Say why this message may go without being kept",
     )
     confirm = forms.BooleanField(
         label="I understand that MESH then deletes the message, and that the portal does not have it",
         error_messages={"required": "Tick the box to confirm that the message will be deleted and not kept"},
     )
 
-    def clean_reason(self) -> Any:
-        return " ".join(str(self.cleaned_data["reason"]).split())
+
+class CancelForm(ReasonedForm):
+    """Why a message that waits to be sent is taken back."""
+
+    reason = _reason_field(
+        "Why is this message cancelled?",
+        example="it holds the wrong document.",
+        missing="Say why this message is cancelled",
+    )
+
+
+class DecideForm(ReasonedForm):
+    """What a person found out about a message of which nobody knows whether MESH accepted it."""
+
+    ARRIVED = "arrived"
+    AGAIN = "again"
+
+    decision = forms.ChoiceField(
+        label="What did you find out?",
+        choices=((ARRIVED, "It arrived: leave it as it is"), (AGAIN, "It did not arrive: send it again")),
+        help_text="If it is sent again although it arrived, the recipient has it twice.",
+        widget=forms.RadioSelect,
+        error_messages={"required": "Say whether it arrived", "invalid_choice": "Choose one of the two"},
+    )
+    reason = _reason_field(
+        "How do you know?",
+        example="the practice has it, says their reception.",
+        missing="Say how you know",
+    )

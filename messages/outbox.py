@@ -27,7 +27,7 @@ from meshportal.mesh.upload import header_value
 from meshportal.web.masking import mask_numbers
 from messages import receive, records
 from messages.models import Message, Outgoing, Payload
-from messages.states import OUT, Direction, State
+from messages.states import Direction, State
 
 TWIN_WITHIN = timedelta(days=30)
 _MAILBOX_ID = re.compile(r"[A-Z0-9]{1,100}")
@@ -182,7 +182,7 @@ def cancel(*, actor: Actor, message: Message, reason: str) -> None:
     with transaction.atomic():
         message = _fresh(message)
         if message.state != State.QUEUED:
-            raise Refused("This message is on its way already, so it cannot be cancelled.")
+            raise Refused("This message is on its way already, or was settled, so it cannot be cancelled.")
         records.move(message, State.CANCELLED, kind="cancelled", actor=actor.label, detail={"reason": reason.strip()})
         Outgoing.objects.filter(message=message).update(due_at=None)
         audit.record(actor=actor, action="message.cancelled", target=message, team=message.team, reason=reason.strip())
@@ -223,4 +223,4 @@ def decide(*, actor: Actor, message: Message, arrived: bool, reason: str) -> Non
 
 
 def _fresh(message: Message) -> Message:
-    return Message.objects.select_for_update(of=("self",)).select_related("team").get(pk=message.pk, state__in=OUT)
+    return Message.objects.select_for_update(of=("self",)).select_related("team").get(pk=message.pk)

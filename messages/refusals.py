@@ -1,4 +1,4 @@
-"""Why a message was not sent, in sentences: what happened, what it means for the letter, what to do."""
+"""Why a message was not sent, or came back, in sentences: what happened, what it means for the letter, what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 from mailboxes.problems import Problem, explain
 from meshportal.mesh import errors
 
-_DESK = "the National Service Desk on 0300 303 5035"
+DESK = "the National Service Desk on 0300 303 5035"
 
 BODY_MISSING = Problem(
     "body_missing",
@@ -20,25 +20,52 @@ UNCERTAIN = Problem(
     "The portal asks MESH by the local ID. If MESH cannot say, ask the recipient whether it came, then decide here.",
 )
 
-# MESH API specification, error codes.
+_ADDRESS = (
+    "Find the recipient's present address by its ODS code before sending again: the organisation may have closed or changed "
+    "its clinical system."
+)
+_PATIENT = "Check the patient's NHS number, date of birth and surname in the system that sent it, then send it again."
+# MESH API specification, error codes and report messages: the same codes answer a request and come in a report.
 _CODES: dict[str, tuple[str, str]] = {
     "02": ("The message has no body.", "Send it again with the document in it."),
     "06": ("MESH could not read the message's headers.", "Check subject, local ID and file name for unusual characters."),
-    "07": ("The sending mailbox does not match the sign-in.", f"Ring {_DESK}."),
+    "07": ("The sending mailbox does not match the sign-in.", f"Ring {DESK}."),
     "08": ("The message has no recipient.", "Send it again with the recipient's mailbox ID."),
-    "11": ("MESH does not take this kind of message.", f"Ring {_DESK}."),
-    "12": (
-        "No mailbox has the recipient's ID. The practice may have changed its clinical system, or closed.",
-        "Look the recipient up by its ODS code, correct the address book, and send the message again.",
-    ),
-    "16": ("This mailbox may not send messages of this workflow.", f"Ask {_DESK} to add the workflow to the mailbox."),
+    "09": ("MESH could not read the control file of the message.", "Correct the settings of the system that sent it."),
+    "11": ("MESH does not take this kind of message.", f"Ring {DESK}."),
+    "12": ("No mailbox has the recipient's ID.", _ADDRESS),
+    "15": ("MESH could not use the file: it is no valid child protection file.", "Correct the file, then send it again."),
+    "16": ("This mailbox may not send messages of this workflow.", f"Ask {DESK} to add the workflow to the mailbox."),
     "17": (
         "The recipient's mailbox does not take messages of this workflow.",
-        "Look the recipient up for this workflow: it may take them in another mailbox.",
+        f"{_ADDRESS} It may take this workflow in another mailbox.",
     ),
-    "18": ("This workflow is not enabled for MESH.", f"Ring {_DESK}."),
-    "19": ("The recipient's workflow does not take messages in parts, or the expiry is not valid.", f"Ring {_DESK}."),
+    "18": ("This workflow is not enabled for MESH.", f"Ring {DESK}."),
+    "19": ("The recipient's workflow does not take messages in parts, or the expiry is not valid.", f"Ring {DESK}."),
+    "EPL-150": ("More than one mailbox fits the recipient.", _ADDRESS),
+    "EPL-151": ("No mailbox fits the recipient.", _ADDRESS),
+    "EPL-152": ("The NHS number in the address is not valid.", _PATIENT),
+    "EPL-153": ("The NHS number in the address is not known.", _PATIENT),
+    "EPL-154": ("The NHS number in the address does not fit the other details of the patient.", _PATIENT),
 }
+# Code 14 is told apart by its text alone.
+_DEACTIVATED = ("The recipient's mailbox is deactivated.", _ADDRESS)
+_NOT_COLLECTED = (
+    "Nobody collected the message within 5 days.",
+    f"Ask the recipient why it was not collected, then send it again; or have {DESK} restore it within 30 days.",
+)
+
+
+def said_of(code: str, description: str) -> tuple[str, str] | None:
+    """What a code of MESH says, and what to do; None for a code that nobody has words for. ``description`` is MESH's text."""
+    if code == "14":
+        return _DEACTIVATED if "deactivat" in description.lower() else _NOT_COLLECTED
+    return _CODES.get(code)
+
+
+def restorable(code: str, description: str) -> bool:
+    """Whether the service desk can put back a message that was returned with this code."""
+    return said_of(code, description) is _NOT_COLLECTED
 
 
 def explain_send(error: errors.MeshError, *, host: str, clock_skew: timedelta | None) -> Problem:
@@ -48,7 +75,7 @@ def explain_send(error: errors.MeshError, *, host: str, clock_skew: timedelta | 
     if isinstance(error, errors.InvalidRequest):
         return Problem("invalid_request", f"The message cannot be sent: {error}", "Send it again, or in smaller parts.")
     if isinstance(error, errors.Refused | errors.BadRequest):
-        said = _CODES.get(error.code)
+        said = said_of(error.code, error.description)
         if said is not None:
             return Problem(f"mesh_{error.code}", f"{said[0]} (MESH code {error.code}.)", said[1])
         base = explain(error, host=host, clock_skew=clock_skew)

@@ -10,7 +10,7 @@ from mailboxes.models import Mailbox
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.crypto import CannotUnseal
-from messages.models import Message, MessageEvent
+from messages.models import Message, MessageEvent, SendAttempt
 from messages.states import Direction
 
 SEALED = ("subject", "recipient_sealed", "headers")
@@ -28,17 +28,17 @@ class Sealed:
     problem: str = ""
 
 
-def received(team: Team) -> QuerySet[Message]:
-    """Every message that came into the team's mailboxes, for lists."""
+def listed(team: Team, direction: Direction = Direction.IN) -> QuerySet[Message]:
+    """Every message that came into the team's mailboxes, or went out of them, for lists."""
     return (
         in_team(Message, team)
-        .filter(direction=Direction.IN)
+        .filter(direction=direction)
         .select_related("mailbox")
         .defer(*SEALED, "search", "problem_advice", "mailbox__password")
     )
 
 
-def inboxes(team: Team) -> QuerySet[Mailbox]:
+def mailboxes(team: Team) -> QuerySet[Mailbox]:
     """The team's mailboxes, without what is sealed."""
     return in_team(Mailbox, team).select_related("organisation").defer("password")
 
@@ -51,7 +51,7 @@ def environments_of(team: Team) -> list[str]:
 def whole() -> QuerySet[Message]:
     """Messages with everything that a message's page shows, but what is sealed. The caller scopes them to a team."""
     linked = [f"linked_message__{name}" for name in SEALED]
-    return Message.objects.select_related("team", "mailbox__organisation", "payload", "linked_message").defer(
+    return Message.objects.select_related("team", "mailbox__organisation", "payload", "outgoing", "linked_message").defer(
         *SEALED, *linked, "search", "mailbox__password"
     )
 
@@ -73,6 +73,12 @@ def sealed_of(message: Message) -> Sealed:
 def events_of(message: Message) -> list[MessageEvent]:
     """The latest steps of ``message``, newest first; one more than :data:`MAX_EVENTS` when there are more."""
     return list(MessageEvent.objects.filter(message=message).order_by("-at", "-id")[: MAX_EVENTS + 1])
+
+
+def attempts_of(message: Message) -> list[SendAttempt]:
+    """The latest requests that were made for a sent message, newest first; one more than :data:`MAX_EVENTS` when there are
+    more."""
+    return list(SendAttempt.objects.filter(message=message).order_by("-id")[: MAX_EVENTS + 1])
 
 
 def reports_about(message: Message) -> list[Message]:

@@ -123,5 +123,7 @@ OUT = (
 IN = tuple(state for state in State if state not in OUT)
 # In these the sender still has something to do.
 TO_SEND = (State.QUEUED, State.SENDING, State.UPLOADING)
+# In these MESH has the message, and no client of the recipient's mailbox has collected it.
+UNCOLLECTED = (State.ACCEPTED, State.EXPIRED)
 # In these MESH is asked now and then what became of the message.
 TO_TRACK = (State.UNCERTAIN, State.ACCEPTED, State.EXPIRED)

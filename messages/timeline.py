@@ -1,4 +1,4 @@
-"""The steps of a message and the reports about it, in words."""
+"""The steps of a message, the attempts to send it and the reports about it, in words."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from meshportal.web.templatetags.portal import filesize
-from messages.models import Message, MessageEvent
-from messages.words import DESK, plain
+from messages.models import Message, MessageEvent, Outcome, SendAttempt
+from messages.words import plain, report_code, returned_because
 
 # What happened, and whether it is trouble.
 _KINDS: dict[str, tuple[str, bool]] = {
@@ -27,6 +27,21 @@ _KINDS: dict[str, tuple[str, bool]] = {
     "gone": ("MESH no longer offered it", True),
     "left": ("No longer in the inbox", False),
     "report_received": ("A report about this message came in", True),
+    "queued": ("Put into the outbox", False),
+    "sending": ("The first request to MESH was begun", False),
+    "accepted": ("Accepted by MESH, which gave it its message ID", False),
+    "all_sent": ("The last part was accepted by MESH", False),
+    "uncertain": ("No answer came from MESH: nobody knows whether it was accepted", True),
+    "not_sent": ("Nothing of it was taken by MESH; the portal tries again", True),
+    "never_arrived": ("MESH knows of no such message, so it is sent again", False),
+    "refused": ("Refused: it will not be sent", True),
+    "collected": ("Found to be collected by a client of the recipient’s mailbox", False),
+    "returned": ("Found to be returned by MESH", True),
+    "expired": ("Not collected within 5 days: it left the recipient’s inbox", True),
+    "put_back": ("Back in the recipient’s inbox", False),
+    "cancelled": ("Cancelled before anything of it was sent", False),
+    "decided_arrived": ("Decided that it arrived", False),
+    "decided_again": ("Decided to send it again", False),
     "body_read": ("Body opened", False),
     "body_downloaded": ("Body downloaded", False),
 }
@@ -43,6 +58,7 @@ def _text(value: Any) -> str:
 # The facts of a step that are worth showing: label and how the value reads.
 _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "problem": ("What happened", _text),
+    "why": ("What happened", _text),
     "reason": ("Reason", _text),
     "attempt": ("Try", _text),
     "bytes": ("Size", filesize),
@@ -51,6 +67,7 @@ _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "status": ("Answer of MESH", _text),
     "code": ("Code", _text),
     "description": ("MESH said", _text),
+    "looks": ("Times MESH was asked", _text),
     "already": ("Was already done", _yes),
 }
 
@@ -78,6 +95,35 @@ def step(event: MessageEvent) -> Step:
     return Step(event.pk, event.at, what, event.actor_label, trouble, facts)
 
 
+# --- Attempts ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Try:
+    """One request of a sent message, in words: ``Chunk 2 of 3``, when it began, how it ended."""
+
+    id: int
+    what: str
+    at: datetime
+    ended: str
+    trouble: bool
+    problem: str
+
+
+def tries(message: Message, attempts: list[SendAttempt]) -> list[Try]:
+    """``attempts`` in words, in their order."""
+    total = message.outgoing.chunk_total
+    return [
+        Try(
+            id=attempt.pk,
+            what=f"Chunk {attempt.chunk} of {total}" if total > 1 else "The whole message",
+            at=attempt.began_at,
+            ended=attempt.get_outcome_display() or "No answer yet",
+            trouble=attempt.outcome not in ("", Outcome.ACCEPTED),
+            problem=plain(attempt.problem),
+        )
+        for attempt in attempts
+    ]
+
+
 # --- Reports ------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class ReportWords:
@@ -89,35 +135,14 @@ class ReportWords:
     advice: str
 
 
-_ADDRESS_MOVED = (
-    "Find the recipient’s present address before sending again: the organisation may have closed or changed its clinical system."
-)
-_SENDER = "Correct the settings of the system that sent it, then send it again."
-_PATIENT = "Check the patient’s NHS number, date of birth and surname in the system that sent it, then send it again."
-_ADVICE: dict[str, str] = {
-    **dict.fromkeys(("12", "17", "EPL-150", "EPL-151"), _ADDRESS_MOVED),
-    **dict.fromkeys(("02", "06", "07", "08", "09", "11", "19"), _SENDER),
-    **dict.fromkeys(("16", "18"), "Ask MESH to enable this workflow for the sending mailbox, then send it again."),
-    **dict.fromkeys(("EPL-152", "EPL-153", "EPL-154"), _PATIENT),
-}
-
-
 def report_words(report: Message) -> ReportWords:
-    """The report in words. Code 14 has two texts: not collected, and mailbox deactivated."""
-    code = report.status_code.strip().upper()
-    said = plain(report.status_description).strip().rstrip(".")
+    """The report in words. Its code says why; both codes 14 are told apart by their text."""
+    code = plain(report_code(report))
     about = plain(report.linked_mesh_id) or "a message that it does not name"
-    details = ", ".join(part for part in (f"code {plain(code)}" if code else "", said) if part)
-    advice = _ADVICE.get(code, "Find out from the sender’s system what was in the message, and whether it must be sent again.")
-    if code == "14":
-        advice = (
-            _ADDRESS_MOVED
-            if "deactivat" in said.lower()
-            else f"Ask the recipient why it was not collected, then send it again; or have {DESK} restore it within 30 days."
-        )
+    why, advice = returned_because(report)
     return ReportWords(
-        code=plain(code),
-        sentence=f"This is a non-delivery report about message {about}{': ' if details else ''}{details}.",
+        code=code,
+        sentence=f"This is a non-delivery report about message {about}. {why}",
         meaning="The letter or result in that message has not reached its recipient.",
         advice=advice,
     )

@@ -10,10 +10,14 @@ app_name = "messages"
 
 urlpatterns = [
     path("messages/", lists.TeamMessages.as_view(), name="list"),
+    path("messages/sent/", lists.SentMessages.as_view(), name="outbox"),
     path("mailboxes/<uuid:pk>/inbox/", lists.MailboxInbox.as_view(), name="inbox"),
+    path("mailboxes/<uuid:pk>/outbox/", lists.MailboxOutbox.as_view(), name="mailbox-outbox"),
     path("messages/<uuid:pk>/", detail.MessagePage.as_view(), name="detail"),
     path("messages/<uuid:pk>/body/", body.BodyPage.as_view(), name="body"),
     path("messages/<uuid:pk>/download/", body.Download.as_view(), name="download"),
     path("messages/<uuid:pk>/retry/", acts.Retry.as_view(), name="retry"),
     path("messages/<uuid:pk>/discard/", acts.Discard.as_view(), name="discard"),
+    path("messages/<uuid:pk>/cancel/", acts.Cancel.as_view(), name="cancel"),
+    path("messages/<uuid:pk>/decide/", acts.Decide.as_view(), name="decide"),
 ]

@@ -1,4 +1,4 @@
-"""What a message's pages say: one sentence for where it stands, what that means, and who can help.
+"""What a message's pages say: its clocks, its row in a list, its headers. The verdict is in :mod:`messages.verdicts`.
 
 Pure functions of rows that are loaded already. No sentence says "delivered" (promise P6): what MESH knows is that some
 client collected a message.
@@ -6,20 +6,21 @@ client collected a message.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from mailboxes.models import Mode
 from meshportal.web import time
 from meshportal.web.masking import mask_numbers, mask_subject
-from messages.models import Message, MessageEvent, MessageType
-from messages.states import IN_INBOX, State
+from messages import refusals
+from messages.models import Message, MessageType
+from messages.states import IN_INBOX, OUT, Direction, State
 from messages.visible import visible
 
-DESK = "the National Service Desk on 0300 303 5035"
+DESK = refusals.DESK
+# A sentence, and facts (label, sentence); an empty one is left out.
+Said = tuple[str, list[tuple[str, str]]]
 TONES: dict[str, str] = {
     State.LISTED: "busy",
     State.STORED: "busy",
@@ -42,7 +43,19 @@ TONES: dict[str, str] = {
     State.CANCELLED: "quiet",
     State.CONFIRMED: "good",
 }
-_RECOVERABLE = (State.GONE, State.LEFT)
+# In these the message lies in an inbox: one of ours, or the recipient's.
+_COLLECTABLE = (*IN_INBOX, State.ACCEPTED)
+_RECOVERABLE = (State.GONE, State.LEFT, State.EXPIRED)
+# In these the problem that the row holds is what stands in the way now.
+_TROUBLED = (
+    State.QUARANTINED,
+    State.LISTED,
+    State.WATCHED,
+    State.QUEUED,
+    State.UPLOADING,
+    State.REFUSED,
+    State.UNCERTAIN,
+)
 
 
 def plain(text: str) -> str:
@@ -86,10 +99,11 @@ class Clock:
 
 def inbox_clock(message: Message) -> Clock | None:
     """The five days in the inbox (MESH API specification, Message expiration); None when it is not there any more."""
-    if message.state not in IN_INBOX:
+    if message.state not in _COLLECTABLE:
         return None
     end = message.leaves_inbox_at
-    label = "Leaves the inbox" if end > timezone.now() else "Was due to leave the inbox"
+    inbox = "the recipient’s inbox" if message.state in OUT else "the inbox"
+    label = f"Leaves {inbox}" if end > timezone.now() else f"Was due to leave {inbox}"
     return Clock(label, message.arrived_at, end, soon_days=1)
 
 
@@ -97,11 +111,40 @@ def deletion_clock(message: Message) -> Clock | None:
     """The thirty days until MESH deletes a message that nobody acknowledged, as far as the portal knows."""
     end = message.deleted_at
     over = end <= timezone.now()
-    if message.state in IN_INBOX:
+    if message.state in _COLLECTABLE:
         return Clock("Was due to be deleted by MESH" if over else "Deleted by MESH", message.arrived_at, end, soon_days=5)
-    if message.state in _RECOVERABLE:
+    if recoverable(message):
         return Clock("MESH deleted it" if over else "Can be restored; MESH deletes it", message.arrived_at, end, soon_days=5)
     return None
+
+
+def recoverable(message: Message) -> bool:
+    """Whether the service desk can put the message back into the inbox until MESH deletes it."""
+    if message.state == State.RETURNED:
+        return refusals.restorable(report_code(message), message.status_description)
+    return message.state in _RECOVERABLE
+
+
+def report_code(message: Message) -> str:
+    """The code that MESH gave, as its tables write it."""
+    return message.status_code.strip().upper()
+
+
+def returned_because(message: Message) -> tuple[str, str]:
+    """Why MESH returned a message, and what to do; both are plain text."""
+    said = refusals.said_of(report_code(message), message.status_description)
+    given = ", ".join(
+        part
+        for part in (
+            f"code {plain(message.status_code.strip())}" if message.status_code.strip() else "",
+            plain(message.status_description).strip().rstrip("."),
+        )
+        if part
+    )
+    advice = "Find out why, and whether the document must be sent again."
+    if said is None:
+        return (f"MESH says: {given}." if given else "MESH does not say why."), advice
+    return f"{said[0]} (MESH says: {given}.)" if given else said[0], said[1]
 
 
 def clocks(message: Message) -> list[Clock]:
@@ -119,11 +162,22 @@ class Line:
     mesh_id: str
     report_code: str
     sender: str
+    recipient: str
     workflow: str
     file_name: str
     local_id: str
     problem: str
     clock: Clock | None
+
+    @property
+    def sent(self) -> bool:
+        """Whether it is a message from one of our mailboxes, not to one."""
+        return self.message.direction == Direction.OUT
+
+    @property
+    def name(self) -> str:
+        """What the message is called: its ID, and as long as MESH has given none, the local ID."""
+        return self.mesh_id or self.local_id or "without an ID"
 
     @property
     def no_sender(self) -> str:
@@ -139,169 +193,21 @@ class Line:
 
     @classmethod
     def of(cls, message: Message) -> Line:
-        troubled = message.state in (State.QUARANTINED, State.LISTED, State.WATCHED)
+        problem = returned_because(message)[0] if message.state == State.RETURNED else message.problem
         return cls(
             message=message,
             tone=TONES[message.state],
             mesh_id=plain(message.mesh_id),
             report_code=plain(message.status_code),
             sender=plain(message.sender),
+            recipient=plain(message.recipient_mailbox),
             workflow=plain(message.workflow_id),
             file_name=plain(message.file_name),
             local_id=plain(message.local_id),
-            problem=plain(message.problem) if troubled else "",
+            problem=plain(problem) if message.state in (*_TROUBLED, State.RETURNED) else "",
             # What left the inbox of a watched mailbox was, as a rule, collected: no countdown.
             clock=None if message.state == State.LEFT else next(iter(clocks(message)), None),
         )
-
-
-# --- The verdict --------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Verdict:
-    """``sentence`` says what became of the message; ``facts`` (label, sentence) what follows from it."""
-
-    tone: str
-    sentence: str
-    facts: tuple[tuple[str, str], ...] = ()
-
-
-def verdict(message: Message, events: list[MessageEvent]) -> Verdict:
-    """What became of ``message``. ``events`` are its steps, newest first: they say when and by whom."""
-    since = next((event for event in events if event.to_state == message.state), None)
-    sentence, facts = _VERDICTS[message.state](message, since)
-    return Verdict(TONES[message.state], sentence, tuple((label, plain(said)) for label, said in facts if said))
-
-
-_Said = tuple[str, list[tuple[str, str]]]
-
-
-def _listed(message: Message, _since: MessageEvent | None) -> _Said:
-    if message.mailbox.mode == Mode.PAUSED:
-        return (
-            "Waiting in the MESH inbox, and nothing will collect it: the mailbox is paused.",
-            [
-                (
-                    "What to do",
-                    f"Ask a manager of your team to take the mailbox up again before {moment(message.leaves_inbox_at)}.",
-                )
-            ],
-        )
-    if not message.problem:
-        return "Waiting in the MESH inbox. The portal downloads it at the mailbox’s next turn.", []
-    again = f" The portal tries again at {moment(message.next_attempt_at)}." if message.next_attempt_at else ""
-    tries = "1 try has" if message.attempts == 1 else f"{message.attempts} tries have"
-    return (
-        f"Waiting in the MESH inbox. {tries} failed.{again}",
-        [("What happened", message.problem), ("What to do", message.problem_advice)],
-    )
-
-
-def _stored(message: Message, _since: MessageEvent | None) -> _Said:
-    when = f" on {moment(message.stored_at)}" if message.stored_at else ""
-    return (
-        f"Stored{when}, not yet acknowledged. MESH still lists it until the portal’s next turn.",
-        [],
-    )
-
-
-def _acknowledged(message: Message, _since: MessageEvent | None) -> _Said:
-    when = f" on {moment(message.acknowledged_at)}" if message.acknowledged_at else ""
-    return f"Stored and acknowledged{when}. MESH has removed it from the inbox.", []
-
-
-def _quarantined(message: Message, since: MessageEvent | None) -> _Said:
-    when = f" on {moment(since.at)}" if since else ""
-    tries = "one try" if message.attempts == 1 else f"{message.attempts} tries"
-    left = message.leaves_inbox_at > timezone.now()
-    until = (
-        f"It stays in the inbox until {moment(message.leaves_inbox_at)}; then MESH tells the sender that it was not collected."
-        if left
-        else f"Its five days in the inbox ended on {moment(message.leaves_inbox_at)}, so MESH may have told the sender already."
-    )
-    return (
-        f"Not stored: the portal gave up{when}, after {tries}.",
-        [
-            ("What happened", message.problem or "The portal could not store this message."),
-            ("What it means", f"The letter or result in it has not reached anybody through this portal. {until}"),
-            ("What to do", f"{_without_waiting(message.problem_advice)} When the cause is mended, try again.".strip()),
-            (
-                "Who can help",
-                f"The sender, {plain(message.sender) or 'whose mailbox is not known yet'}; or {DESK}: quote the message ID.",
-            ),
-        ],
-    )
-
-
-def _without_waiting(advice: str) -> str:
-    """``advice`` for a message that the portal has given up: nothing tries again by itself any more."""
-    for promise in ("The portal tries again by itself.", "The portal tries again."):
-        advice = advice.replace(promise, "").strip()
-    return advice.replace("If it stays so, ask", "Ask").replace("If it stays so, ring", "Ring")
-
-
-def _discarding(_message: Message, since: MessageEvent | None) -> _Said:
-    who = f"{since.actor_label} decided on {moment(since.at)}" if since else "A person decided"
-    return f"{who} to acknowledge this message without keeping it. MESH is told at the mailbox’s next turn.", []
-
-
-def _discarded(message: Message, _since: MessageEvent | None) -> _Said:
-    when = f" on {moment(message.acknowledged_at)}" if message.acknowledged_at else ""
-    return (
-        f"Acknowledged without keeping{when}. MESH has removed it, and the portal never held its body.",
-        [("What to do", "If the letter or result in it is still needed, ask the sender to send it again.")],
-    )
-
-
-def _gone(message: Message, since: MessageEvent | None) -> _Said:
-    when = f" On {moment(since.at)} MESH" if since else " MESH"
-    restorable = message.deleted_at > timezone.now()
-    return (
-        f"Gone before it could be stored.{when} no longer offered it.",
-        [
-            ("What happened", message.problem),
-            ("What it means", "The letter or result in it has not reached anybody through this portal."),
-            (
-                "What to do",
-                message.problem_advice if restorable else "MESH has deleted it by now. Ask the sender to send it again.",
-            ),
-        ],
-    )
-
-
-def _watched(message: Message, _since: MessageEvent | None) -> _Said:
-    waited = time.age_words(message.arrived_at)
-    late = timezone.now() - message.arrived_at > timedelta(days=1)
-    return (
-        f"Waiting in the inbox for {waited}. The portal only watches this mailbox: its own client is expected to collect it.",
-        [
-            ("What happened", message.problem),
-            ("What to do", "Ask whoever runs the mailbox’s client why it has not collected this message." if late else ""),
-        ],
-    )
-
-
-def _left(message: Message, since: MessageEvent | None) -> _Said:
-    at = since.at if since else None
-    when = f" by {moment(at)}" if at else ""
-    if at is not None and message.sent_at is not None and at < message.leaves_inbox_at:
-        return f"Left the inbox{when}, before its five days were over: some client collected it.", []
-    return (
-        f"Left the inbox{when}: some client collected it, or MESH withdrew it after five days.",
-        [("What to do", f"If its client does not have it, ask {DESK} to restore it: quote the message ID.")],
-    )
-
-
-_VERDICTS: dict[str, Callable[[Message, MessageEvent | None], _Said]] = {
-    State.LISTED: _listed,
-    State.STORED: _stored,
-    State.ACKNOWLEDGED: _acknowledged,
-    State.QUARANTINED: _quarantined,
-    State.DISCARDING: _discarding,
-    State.DISCARDED: _discarded,
-    State.GONE: _gone,
-    State.WATCHED: _watched,
-    State.LEFT: _left,
-}
 
 
 # --- Headers ------------------------------------------------------------------------------------------------------------
@@ -318,14 +224,18 @@ def masked_header(name: str, value: str) -> str:
 
 def for_service_desk(message: Message) -> str:
     """What the service desk asks for, to be pasted: identifiers and times alone."""
+    outgoing = getattr(message, "outgoing", None)
     parts = [
         ("MESH message ID", plain(message.mesh_id)),
+        # One that the portal made names nobody; another system may have put anything there.
+        ("Local ID", message.local_id if outgoing is not None and outgoing.own_local_id else ""),
         ("Mailbox", message.mailbox.mailbox_id),
         ("Environment", message.get_environment_display()),
         ("From", plain(message.sender)),
+        ("To", plain(message.recipient_mailbox) if outgoing is not None else ""),
         ("Workflow ID", plain(message.workflow_id)),
         ("Accepted by MESH", time.london(message.sent_at, seconds=True) if message.sent_at else ""),
         ("State in meshportal", message.get_state_display()),
-        ("Problem", message.problem),
+        ("Problem", plain(message.problem)),
     ]
     return "\n".join(f"{label}: {text}" for label, text in parts if text)

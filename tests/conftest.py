@@ -221,17 +221,21 @@ def mailbox(team: Any, identity: Any) -> Make:
 
 @pytest.fixture
 def message(mailbox: Make) -> Make:
-    """Makes a received message; any field can be given. ``body`` keeps a payload and makes it stored."""
+    """Makes a message; any field can be given. ``body`` keeps a payload, and makes a received one stored.
+
+    It is a sent one where its ``state`` is, or with ``direction="out"``; fields of its sending go into ``outgoing``.
+    """
     from django.utils import timezone
 
     from meshportal.core import payloads
-    from messages.models import Message, Payload
+    from messages.models import Message, Outgoing, Payload
     from messages.receive import storage_key
+    from messages.states import OUT
 
     count = 0
     default_mailbox: list[Any] = []
 
-    def make(*, body: bytes | None = None, **fields: Any) -> Message:
+    def make(*, body: bytes | None = None, outgoing: dict[str, Any] | None = None, **fields: Any) -> Message:
         nonlocal count
         count += 1
         if "mailbox" not in fields:
@@ -241,6 +245,8 @@ def message(mailbox: Make) -> Make:
         box = fields["mailbox"]
         now = timezone.now()
         held = body is not None
+        if fields.get("state") in OUT or fields.get("direction") == "out":
+            return send(body, outgoing or {}, box, fields)
         defaults = {
             "team": box.team,
             "environment": box.environment,
@@ -260,11 +266,35 @@ def message(mailbox: Make) -> Make:
             values["stored_at"] = now
         if values["state"] == "acknowledged" and values["acknowledged_at"] is None:
             values["acknowledged_at"] = now
-        row = Message.objects.create(**values)
+        return kept(Message.objects.create(**values), body)
+
+    def send(body: bytes | None, outgoing: dict[str, Any], box: Any, fields: dict[str, Any]) -> Message:
+        state = fields.get("state", "accepted")
+        unknown = state in ("queued", "sending", "uncertain", "refused", "cancelled", "confirmed")
+        defaults = {
+            "team": box.team,
+            "environment": box.environment,
+            "direction": "out",
+            "state": state,
+            "mesh_id": "" if unknown else f"20261124{count:012d}_FEDCBA",
+            "local_id": f"MP{count:032X}",
+            "sender": box.mailbox_id,
+            "recipient_mailbox": "YGM24HC001",
+            "workflow_id": "TOC_FHIR_IP_DISCH",
+            "seen_at": timezone.now(),
+            "sent_at": None if unknown else timezone.now(),
+            "size": len(body) if body is not None else 1000,
+        }
+        row = kept(Message.objects.create(**{**defaults, **fields}), body)
+        values = {"chunk_size": 20_000_000, "own_local_id": True, "requested_by": "command send", **outgoing}
+        Outgoing.objects.create(message=row, **values)
+        return row
+
+    def kept(row: Message, body: bytes | None) -> Message:
         if body is not None:
-            kept = payloads.write(storage_key(row), [body])
+            stored = payloads.write(storage_key(row), [body])
             Payload.objects.create(
-                message=row, storage_key=kept.key, sha256=kept.sha256, size=kept.size, stored_size=kept.stored_size
+                message=row, storage_key=stored.key, sha256=stored.sha256, size=stored.size, stored_size=stored.stored_size
             )
         return row
 

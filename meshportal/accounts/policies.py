@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshportal.accounts.models import Membership, Role
 
 _VIEW = frozenset({"mailbox.view", "message.view"})
-_OPERATE = _VIEW | {"mailbox.poll", "message.retry", "message.read_body"}
+_OPERATE = _VIEW | {"mailbox.poll", "message.retry", "message.read_body", "message.send"}
 _MANAGE = _OPERATE | {"message.discard", "mailbox.manage", "audit.view"}
 
 CAPABILITIES: dict[str, frozenset[str]] = {

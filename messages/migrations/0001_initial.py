@@ -130,11 +130,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(fields=['mailbox', '-seen_at', '-id'], name='message_mailbox_time'),
+            index=models.Index(fields=['mailbox', 'direction', '-seen_at', '-id'], name='message_mailbox_time'),
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(fields=['team', '-seen_at', '-id'], name='message_team_time'),
+            index=models.Index(fields=['team', 'direction', '-seen_at', '-id'], name='message_team_time'),
         ),
         migrations.AddIndex(
             model_name='message',

@@ -105,8 +105,8 @@ class Message(TeamOwned):
             ),
         )
         indexes = (
-            models.Index(fields=["mailbox", "-seen_at", "-id"], name="message_mailbox_time"),
-            models.Index(fields=["team", "-seen_at", "-id"], name="message_team_time"),
+            models.Index(fields=["mailbox", "direction", "-seen_at", "-id"], name="message_mailbox_time"),
+            models.Index(fields=["team", "direction", "-seen_at", "-id"], name="message_team_time"),
             models.Index(fields=["mailbox", "state", "-seen_at"], name="message_mailbox_state"),
             models.Index(fields=["team", "workflow_id", "-seen_at"], name="message_team_workflow"),
             models.Index(fields=["team", "state", "-seen_at"], name="message_team_state"),
@@ -117,7 +117,7 @@ class Message(TeamOwned):
         )
 
     def __str__(self) -> str:
-        return f"message {self.mesh_id}"
+        return f"message {self.mesh_id}" if self.mesh_id else f"message with local ID {self.local_id}"
 
     @property
     def arrived_at(self) -> datetime:

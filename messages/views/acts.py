@@ -1,16 +1,16 @@
-"""The acts on one message: try again, acknowledge without keeping."""
+"""The acts on one message: try again, acknowledge without keeping, cancel, decide what became of it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from meshportal.accounts import scoping
 from meshportal.web.pages import ActionPage
-from messages import selectors, services
-from messages.forms import DiscardForm
+from messages import outbox, selectors, services
+from messages.forms import CancelForm, DecideForm, DiscardForm, ReasonedForm
 from messages.models import Message
 from messages.views.detail import address, message_context
 
@@ -36,25 +36,62 @@ class Retry(MessageAct):
         return "The portal tries this message again at the mailbox’s next turn, within about a minute."
 
 
-class Discard(MessageAct):
-    """Has MESH told that a message which cannot be stored is done with. Wrong input comes back with every value kept."""
+class ReasonedAct(MessageAct, abstract=True):
+    """An act with a form on the message's page. Wrong input comes back with every value kept.
 
-    capability = "message.discard"
-    form_class = DiscardForm
+    ``not_now`` is said when the message moved on, so that there is no form to come back to.
+    """
+
+    form_class: ClassVar[type[ReasonedForm]]
+    not_now: ClassVar[str]
     template_name = "messages/detail.html"
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        form = DiscardForm(data=request.POST)
+        form = self.form_class(data=request.POST)
         if form.is_valid():
             return super().post(request, *args, **kwargs)
         message = self.message()
         context = message_context(message, self.request.membership, form)
-        if context["discard_form"] is None:
-            # Somebody else decided meanwhile: there is no form to come back to.
-            self.flash_refusal("Only a message that needs a person can be acknowledged without keeping it.")
+        if context["act_form"] is not form:
+            self.flash_refusal(self.not_now)
             return self.redirect(self.return_url())
         return self.render(status=422, object=message, message=message, form=form, **context)
+
+
+class Discard(ReasonedAct):
+    """Has MESH told that a message which cannot be stored is done with."""
+
+    capability = "message.discard"
+    form_class = DiscardForm
+    not_now = "Only a message that needs a person can be acknowledged without keeping it."
 
     def act(self, form: Any) -> str:
         services.discard(actor=self.actor, message=self.message(), reason=form.cleaned_data["reason"])
         return "MESH is told at the mailbox’s next turn, within about a minute. The message is then gone for good."
+
+
+class Cancel(ReasonedAct):
+    """Takes a message back that waits to be sent."""
+
+    capability = "message.send"
+    form_class = CancelForm
+    not_now = "Only a message that waits to be sent can be cancelled."
+
+    def act(self, form: Any) -> str:
+        outbox.cancel(actor=self.actor, message=self.message(), reason=form.cleaned_data["reason"])
+        return "The message is cancelled. Nothing of it was sent."
+
+
+class Decide(ReasonedAct):
+    """Settles a message of which nobody knows whether MESH accepted it."""
+
+    capability = "message.send"
+    form_class = DecideForm
+    not_now = "Only a message that needs a decision can be decided on."
+
+    def act(self, form: Any) -> str:
+        arrived = form.cleaned_data["decision"] == DecideForm.ARRIVED
+        outbox.decide(actor=self.actor, message=self.message(), arrived=arrived, reason=form.cleaned_data["reason"])
+        if arrived:
+            return "Recorded: the message arrived. The portal leaves it alone from now on."
+        return "The message is sent again, within about a minute."

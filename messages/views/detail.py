@@ -12,13 +12,19 @@ from meshportal.accounts import policies
 from meshportal.accounts.models import Membership
 from meshportal.web.masking import mask_subject
 from meshportal.web.pages import DetailPage
-from messages import selectors, timeline, words
-from messages.forms import DiscardForm
+from messages import selectors, timeline, verdicts, words
+from messages.forms import CancelForm, DecideForm, DiscardForm, ReasonedForm
 from messages.models import Message, MessageType
-from messages.states import MEANINGS, State
+from messages.states import MEANINGS, TO_SEND, Direction, State
 
 # The portal changes these by itself, so the page looks again while somebody reads it.
-_MOVING = (State.LISTED, State.STORED, State.DISCARDING)
+_MOVING = (State.LISTED, State.STORED, State.DISCARDING, *TO_SEND)
+# The act with a form that each state allows, and who may do it. No state allows two.
+_ACTS: dict[str, tuple[str, type[ReasonedForm], str]] = {
+    State.QUARANTINED: ("discard", DiscardForm, "message.discard"),
+    State.QUEUED: ("cancel", CancelForm, "message.send"),
+    State.UNCERTAIN: ("decide", DecideForm, "message.send"),
+}
 
 
 def address(message: Message, *, team: str, route: str = "detail") -> str:
@@ -38,15 +44,25 @@ def holds_body(message: Message) -> bool:
     return payload is not None and payload.purged_at is None
 
 
-def message_context(message: Message, membership: Membership, discard_form: forms.BaseForm | None = None) -> dict[str, Any]:
-    """Everything that the message page shows. ``discard_form`` comes back with its errors."""
+def act_of(message: Message, membership: Membership, given: forms.BaseForm | None = None) -> tuple[str, forms.BaseForm | None]:
+    """The act with a form that is possible now, for this member: its route and its form, which is ``given`` where that fits."""
+    route, form_class, capability = _ACTS.get(message.state, ("", ReasonedForm, ""))
+    if not route or not policies.can(membership, capability):
+        return "", None
+    return route, given if isinstance(given, form_class) else form_class()
+
+
+def message_context(message: Message, membership: Membership, given: forms.BaseForm | None = None) -> dict[str, Any]:
+    """Everything that the message page shows. ``given``, a form with errors, comes back where its act is still possible."""
     events = selectors.events_of(message)
     sealed = selectors.sealed_of(message)
-    may_discard = message.state == State.QUARANTINED and policies.can(membership, "message.discard")
+    sent = message.direction == Direction.OUT
+    attempts = selectors.attempts_of(message) if sent else []
+    act, act_form = act_of(message, membership, given)
     report = message.message_type == MessageType.REPORT
     return {
         "line": words.Line.of(message),
-        "verdict": words.verdict(message, events),
+        "verdict": verdicts.verdict(message, events),
         "meanings": [(message.get_state_display(), words.TONES[message.state], MEANINGS[message.state])],
         "clocks": words.clocks(message),
         "steps": [timeline.step(event) for event in events[: selectors.MAX_EVENTS]],
@@ -58,13 +74,17 @@ def message_context(message: Message, membership: Membership, discard_form: form
         "subject": mask_subject(sealed.subject),
         "recipient": mask_subject(sealed.recipient),
         "addressed_to": words.plain(message.recipient_mailbox) if message.recipient_mailbox != message.mailbox.mailbox_id else "",
+        "sent": sent,
+        "attempts": timeline.tries(message, attempts[: selectors.MAX_EVENTS]) if attempts else [],
+        "more_attempts": len(attempts) > selectors.MAX_EVENTS,
         "content_type": words.plain(message.content_type),
         "checksum": words.plain(message.checksum),
         "headers": [(name, words.masked_header(name, said)) for name, said in sorted(sealed.headers.items())],
         "sealed_problem": sealed.problem,
         "holds_body": holds_body(message),
         "may_retry": may_retry(message, membership),
-        "discard_form": (discard_form or DiscardForm()) if may_discard else None,
+        "act": act,
+        "act_form": act_form,
         "for_service_desk": words.for_service_desk(message),
         "environment": message.environment,
     }

@@ -229,6 +229,7 @@ function busy(region) {
   const active = document.activeElement;
   if (region.contains(active) && active.matches("input:not([type=checkbox]), select, textarea")) return true;
   if (region.querySelector("input:checked, dialog[open], details[data-menu][open]")) return true;
+  if ([...region.querySelectorAll("textarea")].some((field) => field.value !== field.defaultValue)) return true;
   const selection = window.getSelection();
   return Boolean(selection && !selection.isCollapsed && region.contains(selection.anchorNode));
 }

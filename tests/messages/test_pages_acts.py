@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -106,7 +107,7 @@ def test_a_discard_needs_a_reason_and_the_tick(signed_in: Any, message: Any, giv
     assert sentence in page
     assert "There is a problem" in page
     # The folded form stands open with what was typed.
-    assert 'class="nhsuk-details portal-confirm" open' in page
+    assert re.search(r'<details class="nhsuk-details portal-confirm"[^>]* open>', page)
     assert given.get("reason", "").strip()[:400] in page
     row.refresh_from_db()
     assert row.state == State.QUARANTINED

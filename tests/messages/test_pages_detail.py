@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from messages import selectors, timeline, words
+from messages import selectors, timeline, verdicts, words
 from messages.models import Message, MessageEvent
 from messages.states import IN_INBOX, State
 
@@ -48,7 +48,7 @@ def test_every_state_has_a_verdict_and_a_tag(shown: Any, message: Any, state: st
     event(row, "moved", to_state=state)
     page = shown(row)
     assert State(state).label in page
-    assert words.verdict(row, selectors.events_of(row)).sentence in page
+    assert verdicts.verdict(row, selectors.events_of(row)).sentence in page
     assert "delivered" not in page.lower()
 
 
@@ -112,7 +112,9 @@ def test_both_clocks_run_while_mesh_lists_it(message: Any, state: str) -> None:
     labels = [clock.label for clock in words.clocks(row)]
     if state in IN_INBOX:
         assert labels == ["Leaves the inbox", "Deleted by MESH"]
-    elif state in (State.GONE, State.LEFT):
+    elif state == State.ACCEPTED:
+        assert labels == ["Leaves the recipient’s inbox", "Deleted by MESH"]
+    elif state in (State.GONE, State.LEFT, State.EXPIRED):
         assert labels == ["Can be restored; MESH deletes it"]
     else:
         assert labels == []
@@ -222,7 +224,8 @@ def test_a_report_names_the_message_and_the_two_are_linked(shown: Any, message: 
         linked_message=failed,
     )
     page = shown(report)
-    assert f"This is a non-delivery report about message {failed.mesh_id}: code 14, Message not collected by recipient" in page
+    assert f"This is a non-delivery report about message {failed.mesh_id}. Nobody collected the message within 5 days." in page
+    assert "(MESH says: code 14, Message not collected by recipient after 5 days.)" in page
     assert f'href="{url_of(failed)}"' in page
     assert "Ask the recipient why it was not collected" in page
     other = shown(failed)

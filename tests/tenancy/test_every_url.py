@@ -75,12 +75,17 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
     theirs = mailbox(team=other_team, mailbox_id="RH8HC001")
     stored = message(mailbox=box, body=b"a letter", subject="PLANTED-SUBJECT")
     quarantined = message(mailbox=box, state="quarantined")
+    queued = message(mailbox=box, state="queued", body=b"a letter to go", subject="PLANTED-SUBJECT")
+    uncertain = message(mailbox=box, state="uncertain", body=b"a letter gone", subject="PLANTED-SUBJECT")
     message(mailbox=theirs, body=b"their letter")
+    message(mailbox=theirs, state="returned", body=b"their letter that came back")
     return {
         "team": team,
         "mailbox": box,
         "stored": stored,
         "quarantined": quarantined,
+        "queued": queued,
+        "uncertain": uncertain,
         "identity": ClientIdentity.objects.get(team=team),
     }
 
@@ -89,8 +94,10 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
     """The addresses of ``route`` for objects of the team that are there."""
     if "pk" not in route.arguments:
         return [route.url(team=world["team"].slug)]
-    kinds = {"mailboxes": ["mailbox"], "messages": ["stored", "quarantined"], "certificates": ["identity"]}
-    names = ["mailbox"] if route.name == "messages:inbox" else kinds[route.name.partition(":")[0]]
+    of_messages = ["stored", "quarantined", "queued", "uncertain"]
+    kinds = {"mailboxes": ["mailbox"], "messages": of_messages, "certificates": ["identity"]}
+    of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox")
+    names = ["mailbox"] if of_mailbox else kinds[route.name.partition(":")[0]]
     return [route.url(team=world["team"].slug, pk=world[name].pk) for name in names]
 
 
@@ -103,7 +110,7 @@ def snapshot() -> str:
     return json.dumps(rows, sort_keys=True)
 
 
-POSTED = {"why": "delivery", "reason": "because", "confirm": "on"}
+POSTED = {"why": "delivery", "reason": "because", "confirm": "on", "decision": "again"}
 
 
 def denied(browser: Client, url: str) -> None:
