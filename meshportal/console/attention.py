@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from django.db.models import Count, Min, Q
@@ -28,6 +28,10 @@ from messages.states import State
 # More mailboxes than this with one cause become one line.
 ONE_BY_ONE = 3
 MOST_LINES = 100
+# What stands still while the worker of a queue is silent, the worst first.
+_WAITS = {"poll": "no mailbox is polled", "send": "no message is sent", "default": "housekeeping waits"}
+# Letters that came back stand on the overview for a week: by then somebody has dealt with them, or never will.
+CAME_BACK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line
         *_mailboxes(team, now),
         *_certificates(team, now),
         *_quarantined(team, now),
+        *_sent(team, now),
     ]
     return sorted(found, key=lambda line: line.since)[: MOST_LINES + 1]
 
@@ -62,14 +67,14 @@ def _workers(queues: Sequence[QueueHealth], now: datetime) -> Iterator[Line]:
         return
     seen = [queue.seen_at for queue in silent if queue.seen_at is not None]
     if len(silent) == len(queues):
-        subject, sentence = "Workers", "are silent on every queue: no mailbox is polled."
+        subject, sentence = "Workers", "are silent on every queue: no mailbox is polled, and no message is sent."
         advice = "Ask whoever runs the portal to look at the scheduler first, then at the workers."
     else:
         names = " and ".join(f"“{queue.queue}”" for queue in silent)
-        subject = f"Queue {names}"
-        polling = any(queue.queue == "poll" for queue in silent)
-        sentence = "is silent: no mailbox is polled." if polling else "is silent: housekeeping waits, polling goes on."
-        advice = "Ask whoever runs the portal to start the worker of this queue."
+        subject = f"Queue{'' if len(silent) == 1 else 's'} {names}"
+        waits = ", and ".join(sentence for name, sentence in _WAITS.items() if any(queue.queue == name for queue in silent))
+        sentence = f"{'is' if len(silent) == 1 else 'are'} silent: {waits}."
+        advice = f"Ask whoever runs the portal to start the worker of {'this queue' if len(silent) == 1 else 'each queue'}."
     yield Line(
         tone="bad",
         subject=subject,
@@ -188,6 +193,78 @@ def _quarantined(team: Team, now: datetime) -> Iterator[Line]:
             act="See the message" if one else "See the messages",
             moment_words="The oldest left the MESH inbox" if left else "The oldest leaves the MESH inbox",
             moment=leaves,
+        )
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """How sent messages in one state are told: ``has 2 messages …``, what to do, and what the link is called."""
+
+    tone: str
+    sentence: str
+    advice: str
+    act: str
+    moment_words: str
+
+
+_SENT: dict[str, _Trouble] = {
+    State.UNCERTAIN: _Trouble(
+        "warn",
+        "of which nobody knows whether MESH accepted {it}.",
+        "The portal does not send {it} again by itself. Find out from the recipient, then decide.",
+        "Decide",
+        "The first was queued",
+    ),
+    State.RETURNED: _Trouble(
+        "bad",
+        "that came back: the recipient does not have {it}.",
+        "See why MESH returned {it}, and send the letter on another way.",
+        "See what was returned",
+        "The first was returned",
+    ),
+    State.EXPIRED: _Trouble(
+        "bad",
+        "that nobody collected within 5 days.",
+        "Ask the recipient why; MESH can put {it} back for 30 days.",
+        "See what was not collected",
+        "The first left the recipient’s inbox",
+    ),
+    State.REFUSED: _Trouble(
+        "bad",
+        "that MESH did not take.",
+        "See why, correct it and send the letter again.",
+        "See what was refused",
+        "The first was refused",
+    ),
+}
+
+
+def _sent(team: Team, now: datetime) -> Iterator[Line]:
+    # A message that came back lately was queued within MESH's thirty days and these: the end of the index's range.
+    lately = Q(seen_at__gt=now - Message.LIFE - CAME_BACK, updated_at__gt=now - CAME_BACK)
+    rows = (
+        Message.objects.filter(mailbox__in=in_team(Mailbox, team), state__in=[str(state) for state in _SENT])
+        .filter(lately | Q(state=State.UNCERTAIN))
+        .order_by()
+        .values("mailbox_id", "mailbox__name", "mailbox__mailbox_id", "state")
+        .annotate(number=Count("pk"), queued=Min("seen_at"), moved=Min("updated_at"))
+    )
+    for row in rows:
+        told, number = _SENT[row["state"]], row["number"]
+        one = number == 1
+        it = "it" if one else "them"
+        since = row["queued"] if row["state"] == State.UNCERTAIN else row["moved"]
+        outbox = reverse("messages:mailbox-outbox", kwargs={"team": team.slug, "pk": row["mailbox_id"]})
+        yield Line(
+            tone=told.tone,
+            subject=f"{row['mailbox__name']} ({row['mailbox__mailbox_id']})",
+            sentence=f"sent {number:,} message{'' if one else 's'} {told.sentence.format(it=it)}",
+            advice=told.advice.format(it=it),
+            since=since,
+            url=f"{outbox}?{urlencode({'state': str(row['state'])})}",
+            act=told.act,
+            moment_words=told.moment_words.replace("The first", "It") if one else told.moment_words,
+            moment=since,
         )
 
 

@@ -18,6 +18,10 @@ ACTIONS: dict[str, str] = {
     "message.body_downloaded": "Body downloaded",
     "message.retried": "Message retried",
     "message.discarded": "Message acknowledged without keeping",
+    "message.queued": "Message queued",
+    "message.resent": "Message sent again as a new one",
+    "message.cancelled": "Message cancelled",
+    "message.decided": "Uncertain message decided on",
     "mailbox.poll_asked": "Poll asked for",
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
@@ -87,6 +91,19 @@ def _plain(before: str, after: str = "") -> Callable[[AuditEvent], Told]:
     return lambda event: Told(before, after)
 
 
+def _queued(verb: str) -> Callable[[AuditEvent], Told]:
+    def telling(event: AuditEvent) -> Told:
+        mailbox, recipient = event.after.get("mailbox"), event.after.get("recipient")
+        where = f", from mailbox {mailbox} to {recipient}" if mailbox and recipient else ""
+        return Told(verb, where)
+
+    return telling
+
+
+def _decided(event: AuditEvent) -> Told:
+    return Told("decided that", " arrived") if event.after.get("arrived") else Told("decided to send", " again")
+
+
 def _mailbox_added(event: AuditEvent) -> Told:
     mode = _label(Mode, event.after.get("mode"))
     return Told("added mailbox", f" in {mode} mode" if mode else "")
@@ -141,6 +158,10 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "message.body_downloaded": _body("downloaded"),
     "message.retried": _plain("asked to try", " again"),
     "message.discarded": _plain("decided to acknowledge", " without keeping it"),
+    "message.queued": _queued("queued"),
+    "message.resent": _queued("queued, as another one sent again,"),
+    "message.cancelled": _plain("cancelled", " before it was sent"),
+    "message.decided": _decided,
     "mailbox.poll_asked": _plain("asked for a poll of mailbox"),
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,

@@ -157,12 +157,48 @@ def test_silent_queues_are_problems(healthy: Any, team: Any) -> None:
     assert [line.subject for line in lines(team)] == ["Workers"]
     WorkerHeartbeat.objects.create(queue="default", seen_at=timezone.now())
     (line,) = lines(team)
-    assert (line.subject, line.moment_words) == ("Queue “poll”", "Never seen yet")
-    WorkerHeartbeat.objects.create(queue="poll", seen_at=timezone.now() - timedelta(hours=1))
+    assert (line.subject, line.moment_words) == ("Queues “poll” and “send”", "Never seen yet")
+    assert line.sentence == "are silent: no mailbox is polled, and no message is sent."
+    WorkerHeartbeat.objects.create(queue="poll", seen_at=timezone.now())
+    (line,) = lines(team)
+    assert (line.subject, line.sentence) == ("Queue “send”", "is silent: no message is sent.")
+    WorkerHeartbeat.objects.create(queue="send", seen_at=timezone.now())
+    WorkerHeartbeat.objects.filter(queue="poll").update(seen_at=timezone.now() - timedelta(hours=1))
     (line,) = lines(team)
     assert line.moment_words == "Silent since"
     WorkerHeartbeat.objects.filter(queue="poll").update(seen_at=timezone.now() - WorkerHeartbeat.LATE_AFTER / 2)
     assert lines(team) == []
+
+
+def test_what_became_of_sent_messages_needs_a_person(workers: None, healthy: Any, message: Any, team: Any) -> None:
+    box = healthy(name="Clinic letters")
+    for state in ("uncertain", "uncertain", "returned", "refused", "expired", "collected", "queued", "accepted"):
+        message(mailbox=box, state=state)
+    found = {line.act: line for line in lines(team)}
+    address = f"/t/midshire/mailboxes/{box.pk}/outbox/?state="
+    assert {act: line.url for act, line in found.items()} == {
+        "Decide": f"{address}uncertain",
+        "See what was returned": f"{address}returned",
+        "See what was refused": f"{address}refused",
+        "See what was not collected": f"{address}expired",
+    }
+    assert found["Decide"].subject == f"Clinic letters ({box.mailbox_id})"
+    assert found["Decide"].sentence == "sent 2 messages of which nobody knows whether MESH accepted them."
+    assert found["See what was refused"].sentence == "sent 1 message that MESH did not take."
+    assert found["See what was returned"].moment_words == "It was returned"
+
+
+def test_what_came_back_stands_there_for_a_week_and_a_decision_until_it_is_made(
+    workers: None, healthy: Any, message: Any, team: Any
+) -> None:
+    from messages.models import Message
+
+    box = healthy()
+    for state in ("uncertain", "returned", "refused", "expired"):
+        message(mailbox=box, state=state, seen_at=timezone.now() - timedelta(days=10))
+    assert len(lines(team)) == 4
+    Message.objects.update(updated_at=timezone.now() - timedelta(days=8))
+    assert [line.act for line in lines(team)] == ["Decide"]
 
 
 def test_queue_health_names_every_queue(db: None) -> None:
@@ -234,8 +270,11 @@ def test_thirty_mailboxes_cost_no_more_queries_than_one(
     for number in range(30):
         ours = healthy(name=f"Ward {number}", problem_code="x", problem=f"Problem {number}.", problem_since=timezone.now())
         message(mailbox=ours, state="quarantined")
+        message(mailbox=ours, state="returned")
     browser = signed_in("viewer")
-    page(browser)
+    html = page(browser)
+    assert "See what was returned" in html
+    assert "Queue “send”, which sends messages" in html
     with django_assert_max_num_queries(14):
         page(browser)
 
