@@ -116,7 +116,7 @@ def running(stage: Stage, *, port: int | None, say: Say, given: bool = True) -> 
                 register.ids.clear()
             seed.collect_static()
             started.result()
-        say("Starting the portal: web, two workers, scheduler.")
+        say("Starting the portal: web, three workers, scheduler.")
         portal = _portal(stage, environment, port)
         stack.callback(_stop_all, portal)
         services += portal
@@ -137,7 +137,7 @@ def running(stage: Stage, *, port: int | None, say: Say, given: bool = True) -> 
 
 
 def _portal(stage: Stage, environment: dict[str, str], port: int) -> list[Service]:
-    """The four processes of the portal itself. One machine and one person need no more than threads."""
+    """The five processes of the portal itself. One machine and one person need no more than threads."""
     env = plain_environment({**environment, "PYTHONUNBUFFERED": "1"})
     celery = [sys.executable, "-m", "celery", "-A", "meshportal"]
     worker = [*celery, "worker", "--pool", "threads", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
@@ -147,6 +147,7 @@ def _portal(stage: Stage, environment: dict[str, str], port: int) -> list[Servic
             *("--worker-class", "gthread", "--threads", "8", "--no-control-socket", "--graceful-timeout", "3"),
         ],
         "poll-worker": [*worker, "--queues", "poll", "--concurrency", "4", "--hostname", "poll@demo"],
+        "send-worker": [*worker, "--queues", "send", "--concurrency", "2", "--hostname", "send@demo"],
         "worker": [*worker, "--queues", "default", "--concurrency", "2", "--hostname", "default@demo"],
         "scheduler": [*celery, "beat", "--loglevel", "INFO", "--pidfile=", "--schedule", str(stage.folder / "schedule")],
     }
