@@ -33,7 +33,7 @@ def listed(team: Team, direction: Direction = Direction.IN) -> QuerySet[Message]
     return (
         in_team(Message, team)
         .filter(direction=direction)
-        .select_related("mailbox")
+        .select_related("mailbox", *(["outgoing"] if direction == Direction.OUT else []))
         .defer(*SEALED, "search", "problem_advice", "mailbox__password")
     )
 

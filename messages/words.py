@@ -180,6 +180,12 @@ class Line:
         return self.mesh_id or self.local_id or "without an ID"
 
     @property
+    def given_local_id(self) -> str:
+        """The local ID, unless it is the message's name already, or one that the portal made and nobody knows it by."""
+        made = self.sent and self.message.outgoing.own_local_id
+        return "" if made or not self.mesh_id else self.local_id
+
+    @property
     def no_sender(self) -> str:
         """What stands where a message names no sender: reports come from MESH itself."""
         if self.message.message_type == MessageType.REPORT:

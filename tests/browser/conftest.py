@@ -77,6 +77,7 @@ def site(need: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) 
         double.put_many(WATCHED, 3, workflow_id="GPFED_CONSULT_REPORT")
         for box in (GOOD, REFUSED, POISONED, WATCHED):
             portal.ask("poll", mailbox_id=box)
+        portal.ask("stage_outbox", mailbox_id=GOOD, recipient="YGM24HC001")
         command = [sys.executable, "-m", "gunicorn", "meshportal.wsgi", "--bind", f"{LOOPBACK}:{port}", "--threads", "4"]
         web = Service("web", command, log=folder / "web.log", env=portal.environment, cwd=ROOT)
         with web:

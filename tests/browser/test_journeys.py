@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import GOOD, PEOPLE, NewPage, Site
+from tests.browser.test_pages import at_both_widths
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -191,3 +192,42 @@ def test_the_content_security_policy_is_this_one(site: Site, new_page: NewPage) 
         "base-uri": "'none'",
         "frame-ancestors": "'none'",
     }
+
+
+def test_decide_on_a_message_that_may_have_arrived(site: Site, new_page: NewPage) -> None:
+    page = new_page("operator", expected=(422,))
+    page.get_by_role("link", name="Decide").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Outbox of")
+    page.get_by_role("row").filter(has_text="Needs a decision").get_by_role("link").first.click()
+    expect(page.get_by_text("The whole message: No answer came")).to_be_visible()
+    at_both_widths(page, "decide", dark=True)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+    page.get_by_role("button", name="Record the decision").click()
+    summary = page.get_by_role("alert").filter(has_text="There is a problem")
+    expect(summary.get_by_role("link")).to_have_count(2)
+    summary.get_by_role("link").first.click()
+    assert page.evaluate("document.activeElement.name") == "decision"
+    page.get_by_label("It did not arrive: send it again").check()
+    page.get_by_label("How do you know?").fill("Their reception looked, and has nothing of that day")
+    page.get_by_role("button", name="Record the decision").click()
+    expect(page.get_by_text("The message is sent again, within about a minute.")).to_be_visible()
+    expect(page.get_by_text("Decided to send it again")).to_be_visible()
+
+    page.get_by_text("Cancel this message").click()
+    page.get_by_label("Why is this message cancelled?").fill("They found it after all")
+    # What was typed is not taken away by a refresh, nor by looking elsewhere.
+    page.get_by_role("heading", level=1).click()
+    page.wait_for_timeout(11_000)
+    expect(page.get_by_label("Why is this message cancelled?")).to_have_value("They found it after all")
+    page.get_by_role("button", name="Cancel the message").click()
+    expect(page.get_by_text("The message is cancelled. Nothing of it was sent.")).to_be_visible()
+    expect(page.get_by_text("They found it after all").first).to_be_visible()
+
+
+def test_from_received_to_sent_with_the_same_search(site: Site, new_page: NewPage) -> None:
+    page = new_page("viewer")
+    page.goto(f"{site.url}/t/fleet/messages/?q=letter-1.txt")
+    page.get_by_role("link", name="Sent", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sent messages")
+    expect(page.get_by_role("row").filter(has_text="letter-1.txt")).to_have_count(1)

@@ -171,14 +171,15 @@ def poll(*, mailbox_id: str, times: int = 1) -> dict[str, int]:
 def addresses() -> dict[str, list[str]]:
     """The address of every mailbox, of one message of each state and type, and of one body of each workflow."""
     chosen: dict[tuple[str, str], Message] = {}
-    bodies: dict[str, Message] = {}
+    bodies: dict[tuple[str, str], Message] = {}
     for message in Message.objects.order_by("seen_at"):
         chosen.setdefault((message.state, message.message_type), message)
-        if message.state == "acknowledged":
-            bodies.setdefault(message.workflow_id, message)
+        if message.state in ("acknowledged", "collected"):
+            bodies.setdefault((message.direction, message.workflow_id), message)
     return {
         "mailboxes": [f"/t/fleet/mailboxes/{row.pk}/" for row in Mailbox.objects.order_by("mailbox_id")],
         "inboxes": [f"/t/fleet/mailboxes/{row.pk}/inbox/" for row in Mailbox.objects.order_by("mailbox_id")],
+        "outboxes": [f"/t/fleet/mailboxes/{row.pk}/outbox/" for row in Mailbox.objects.order_by("mailbox_id")],
         "messages": [f"/t/fleet/messages/{row.pk}/" for row in chosen.values()],
         "bodies": [f"/t/fleet/messages/{row.pk}/body/" for row in bodies.values()],
     }
@@ -204,6 +205,50 @@ def put_outgoing(*, mailbox_id: str, recipient: str, sizes: list[int], seed: int
         message = outbox.put(actor=ACTOR, mailbox=mailbox, draft=draft, body=[body], allow_twin=True)
         put[message.local_id] = hashlib.sha256(body).hexdigest()
     return put
+
+
+def stage_outbox(*, mailbox_id: str, recipient: str) -> None:
+    """A sent message in every state, by the ways that the table of transitions holds; no worker is to touch them."""
+    from django.utils import timezone
+
+    from messages import outbox, records
+    from messages.models import Outgoing, SendAttempt
+    from messages.states import OUT, State
+
+    mailbox = Mailbox.objects.get(mailbox_id=mailbox_id)
+    ways: dict[State, list[State]] = {
+        State.QUEUED: [],
+        State.CANCELLED: [State.CANCELLED],
+        State.UPLOADING: [State.SENDING, State.UPLOADING],
+        State.ACCEPTED: [State.SENDING, State.ACCEPTED],
+        State.CONFIRMED: [State.SENDING, State.UNCERTAIN, State.CONFIRMED],
+        **{state: [State.SENDING, State.ACCEPTED, state] for state in (State.COLLECTED, State.RETURNED, State.EXPIRED)},
+        **{state: [State.SENDING, state] for state in (State.REFUSED, State.UNCERTAIN)},
+        State.SENDING: [State.SENDING],
+    }
+    assert set(ways) == set(OUT)
+    kinds = {State.CONFIRMED: "decided_arrived", State.UPLOADING: "accepted"}
+    for number, (state, way) in enumerate(ways.items()):
+        draft = outbox.Draft(recipient=recipient, workflow_id="TOC_FHIR_IP_DISCH", file_name=f"letter-{number}.txt")
+        message = outbox.put(actor=ACTOR, mailbox=mailbox, draft=draft, body=[f"Letter {number}".encode()], allow_twin=True)
+        Outgoing.objects.filter(message=message).update(due_at=None)
+        for to in way:
+            changes: dict[str, Any] = {}
+            if to in (State.ACCEPTED, State.UPLOADING):
+                changes = {"mesh_id": f"20261124{number:012d}_FEDCBA", "sent_at": timezone.now() - timedelta(days=2)}
+            elif to == State.RETURNED:
+                changes = {"status_code": "14", "status_description": "Message not collected by recipient after 5 days"}
+            elif to == State.COLLECTED:
+                changes = {"acknowledged_at": timezone.now()}
+            elif to == State.REFUSED:
+                changes = {"problem": "No mailbox has the recipient's ID. (MESH code 12.)", "problem_advice": "Look it up."}
+            detail = {"reason": "Their reception has it"} if to == State.CONFIRMED else {}
+            records.move(message, to, kind=kinds.get(to, to.value), actor="meshportal sender", detail=detail, **changes)
+        if way and state != State.CANCELLED:
+            outcome = {State.UNCERTAIN: "uncertain", State.CONFIRMED: "uncertain", State.REFUSED: "refused", State.SENDING: ""}
+            SendAttempt.objects.create(
+                message=message, chunk=1, began_at=timezone.now(), outcome=outcome.get(state, "accepted"), problem=""
+            )
 
 
 def outgoing() -> dict[str, dict[str, Any]]:
