@@ -146,7 +146,7 @@ def _uncertain(message: Message, since: MessageEvent | None) -> Said:
         else "MESH cannot be asked, or could not say. Ask the recipient whether it came, then decide below."
     )
     return (
-        f"We do not know whether MESH accepted this message: it was sent{when}, and no answer came.",
+        f"We do not know whether MESH accepted this message: the portal tried to send it{when}, and no answer came.",
         [
             ("What happened", why),
             (
