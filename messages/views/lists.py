@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django_filters import FilterSet
 
 from mailboxes.models import Mailbox
+from mailboxes.selectors import only_environment
 from meshportal.accounts import scoping
 from meshportal.web.pages import ListPage
 from messages import selectors, words
@@ -75,8 +76,7 @@ class TeamMessages(MessageList):
 
     def context(self, **extra: Any) -> dict[str, Any]:
         # One environment is said once, in the header; several are said on every row.
-        environments = selectors.environments_of(self.team)
-        return super().context(environment=environments[0] if len(environments) == 1 else "", **extra)
+        return super().context(environment=only_environment(self.team), **extra)
 
 
 class MailboxInbox(MessageList):
