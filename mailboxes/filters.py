@@ -13,6 +13,7 @@ from certificates.models import ClientIdentity, Environment
 from mailboxes import health
 from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.scoping import in_team
+from meshportal.web.forms import choice_filter, text_filter
 
 
 def _identities(request: Any) -> QuerySet[ClientIdentity]:
@@ -23,16 +24,15 @@ def _identities(request: Any) -> QuerySet[ClientIdentity]:
 class MailboxFilters(FilterSet):  # type: ignore[misc]
     """One row of filters above the list."""
 
-    text = CharFilter(label="Name, ID or ODS code", method="filter_text", max_length=100)
+    text = CharFilter(method="filter_text", **text_filter("Name, ID or ODS code", 100))
     state = ChoiceFilter(
-        label="State",
+        **choice_filter("State"),
         method="filter_state",
-        empty_label="All",
         choices=[(key, state.word) for key, state in health.STATES.items()],
     )
-    environment = ChoiceFilter(label="Environment", empty_label="All", choices=Environment.choices)
-    mode = ChoiceFilter(label="Mode", empty_label="All", choices=Mode.choices)
-    certificate = ModelChoiceFilter(label="Certificate", field_name="identity", empty_label="All", queryset=_identities)
+    environment = ChoiceFilter(**choice_filter("Environment"), choices=Environment.choices)
+    mode = ChoiceFilter(**choice_filter("Mode"), choices=Mode.choices)
+    certificate = ModelChoiceFilter(**choice_filter("Certificate"), field_name="identity", queryset=_identities)
 
     class Meta:
         model = Mailbox

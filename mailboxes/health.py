@@ -85,7 +85,13 @@ def certificate_life(identity: ClientIdentity | None, now: datetime) -> Certific
     if identity.not_before > now:
         return CertificateLife("Not valid yet", "bad", f"It is valid from {london(identity.not_before)}.")
     left = identity.not_after - now
-    words = f"{left.days:,} day{'' if left.days == 1 else 's'} left" if left.days else f"{span_words(left, parts=1)} left"
+    words = f"{left.days} day{'' if left.days == 1 else 's'} left" if left.days else f"{span_words(left, parts=1)} left"
+    if left.days > 365:
+        years, months = divmod(round(left.days / 30.44), 12)
+        parts = [
+            f"{number} {name}{'' if number == 1 else 's'}" for number, name in ((years, "year"), (months, "month")) if number
+        ]
+        words = f"{' '.join(parts)} left"
     if left <= CERTIFICATE_WARNING:
         return CertificateLife(words, "warn", "Request a new one now. Until it is in place, keep this one.")
     return CertificateLife(words, "quiet")

@@ -41,6 +41,12 @@ def mailboxes_of(team: Team) -> QuerySet[Mailbox]:
     return rows.order_by("name", "mailbox_id")
 
 
+def only_environment(team: Team) -> str:
+    """The environment of all the team's mailboxes, to be said once at the head of a page; '' when they are in several."""
+    found = list(in_team(Mailbox, team).order_by().values_list("environment", flat=True).distinct()[:2])
+    return found[0] if len(found) == 1 else ""
+
+
 def with_standing(mailboxes: QuerySet[Mailbox], now: datetime) -> QuerySet[Any]:
     """Adds ``standing``: :attr:`Mailbox.health` as a column, to filter, count and order by."""
     # SQLite multiplies lengths of time by plain integers only.

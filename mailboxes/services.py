@@ -85,8 +85,12 @@ def check_workflow_filter(value: str) -> None:
         )
 
 
-def poll_now(*, actor: Actor, mailbox: Mailbox) -> None:
-    """Makes the mailbox due at once. Raises Refused while it is paused, being polled, or was polled within a minute."""
+def poll_now(*, actor: Actor, mailbox: Mailbox) -> str:
+    """Makes the mailbox due at once, and says what happens now.
+
+    A mailbox that is due within the gap anyway is left as it is. Raises Refused while it is paused, being polled, or was
+    polled within the gap: a minute, or its own interval where that is shorter (a sandbox's).
+    """
     now = timezone.now()
     with transaction.atomic():
         # Without its password: one that cannot be unsealed is shown as the outcome of the poll.
@@ -96,13 +100,16 @@ def poll_now(*, actor: Actor, mailbox: Mailbox) -> None:
             raise Refused("This mailbox is paused. Nothing is polled until somebody takes it up again.")
         if mailbox.lease_until is not None and mailbox.lease_until > now:
             raise Refused("This mailbox is being polled right now. The page shows the outcome in a moment.")
-        if mailbox.last_listed_at is not None and now - mailbox.last_listed_at < POLL_NOW_GAP:
+        if mailbox.next_poll_at <= _earliest_poll(mailbox):
+            return f"{mailbox} is about to be polled anyway. This page shows the outcome by itself."
+        if mailbox.last_listed_at is not None and now - mailbox.last_listed_at < _gap(mailbox):
             raise Refused(
                 f"This mailbox was polled at {london(mailbox.last_listed_at)}. MESH asks clients to leave time between "
                 "polls: try again in a minute."
             )
         Mailbox.objects.filter(pk=mailbox.pk).update(next_poll_at=now, slow=False)
         audit.record(actor=actor, action="mailbox.poll_asked", target=mailbox, team=mailbox.team)
+    return f"{mailbox} is due now. A worker polls it within seconds; this page shows the outcome by itself."
 
 
 def bring_forward(mailbox: Mailbox) -> None:
@@ -113,7 +120,11 @@ def bring_forward(mailbox: Mailbox) -> None:
 
 def _earliest_poll(mailbox: Mailbox) -> datetime:
     now = timezone.now()
-    return now if mailbox.last_listed_at is None else max(now, mailbox.last_listed_at + POLL_NOW_GAP)
+    return now if mailbox.last_listed_at is None else max(now, mailbox.last_listed_at + _gap(mailbox))
+
+
+def _gap(mailbox: Mailbox) -> timedelta:
+    return min(POLL_NOW_GAP, mailbox.poll_interval)
 
 
 def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **changes: Any) -> Mailbox:
@@ -142,7 +153,6 @@ def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **change
             **changes,
             revision=F("revision") + 1,
             next_poll_at=_earliest_poll(mailbox),
-            last_handshake_at=None,
             slow=False,
             updated_at=timezone.now(),
         )

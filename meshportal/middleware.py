@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
+from django.contrib import messages as flash
 from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -48,6 +49,7 @@ class SessionLimitMiddleware:
             seen = request.session.get("seen", now)
             if now - began > settings.SESSION_HARD_SECONDS or now - seen > settings.SESSION_IDLE_SECONDS:
                 logout(request)
+                flash.info(request, "You were signed out after a time without use. Sign in to go back to where you were.")
                 return redirect_to_login(request.get_full_path())
             # A page that refreshes by itself must not keep an unattended session alive.
             by_itself = request.headers.get("X-Portal-Refresh") == "1"

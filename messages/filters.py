@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 
 from mailboxes.models import Mailbox
 from meshportal.accounts.scoping import in_team
+from meshportal.web.forms import PeriodForm
 from meshportal.web.time import london_day
 from messages.models import Message, MessageType
 from messages.states import IN, IN_INBOX, OUT, TO_SEND, UNCOLLECTED, State
@@ -50,18 +51,10 @@ def searchable(text: str) -> None:
         raise ValidationError(TOO_SHORT)
 
 
-class FilterForm(forms.Form):
-    """Checks the filters against each other."""
+class FilterForm(PeriodForm):
+    """What people narrow by first comes first; names that a list does not have are passed over."""
 
-    # What people narrow by first comes first; names that a list does not have are passed over.
     field_order = ("q", "state", "mailbox", "since", "until", "workflow", "sender", "recipient", "type")
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        first, last = cleaned.get("since"), cleaned.get("until")
-        if first and last and last < first:
-            self.add_error("until", "The period ends before it begins.")
-        return cleaned
 
 
 def _date_field(label: str, method: str) -> filters.DateFilter:
@@ -80,7 +73,7 @@ def _text_field(label: str, method: str, **options: Any) -> filters.CharFilter:
         label=label,
         method=method,
         max_length=MAX_TEXT,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "maxlength": MAX_TEXT}),
         error_messages={
             "max_length": f"“{label}” takes at most {MAX_TEXT} characters.",
             "null_characters_not_allowed": f"“{label}” holds a character that no message can hold.",
@@ -102,7 +95,7 @@ def _state_field(choices: Any) -> filters.ChoiceFilter:
 class _BoxFilter(filters.FilterSet):  # type: ignore[misc]
     """What messages are narrowed by, whichever way they went."""
 
-    q = _text_field("ID or file name", "by_text", validators=[searchable])
+    q = _text_field("ID, file name, local ID", "by_text", validators=[searchable])
     workflow = _text_field("Workflow ID", "by_workflow")
 
     class Meta:

@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from meshportal.web.forms import NhsFormMixin
+from meshportal.web.masking import mask_numbers
 
 OTHER = "other"
 REASONS = (
@@ -28,6 +29,14 @@ def says_something(text: str) -> None:
         raise ValidationError("Write it in words: this becomes part of the record.")
 
 
+def names_no_patient(text: str) -> None:
+    """Raises ValidationError for a text with an NHS number: it would stay in the audit for good."""
+    if mask_numbers(text) != text:
+        raise ValidationError(
+            "Take the NHS number out: auditors read this, and it cannot be removed later. Use a ticket number instead."
+        )
+
+
 class ReasonForm(NhsFormMixin, forms.Form):
     """Why somebody opens a body (promise P9)."""
 
@@ -46,6 +55,7 @@ class ReasonForm(NhsFormMixin, forms.Form):
         max_length=MAX_REASON,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
+        validators=[names_no_patient],
         error_messages=_TOO_LONG,
     )
 
@@ -70,7 +80,7 @@ class DownloadForm(forms.Form):
     reason = forms.CharField(
         max_length=MAX_REASON + 100,
         widget=forms.HiddenInput,
-        validators=[says_something],
+        validators=[says_something, names_no_patient],
         error_messages={"required": "Say why you are opening this message before you download it."},
     )
 
@@ -81,7 +91,7 @@ def _reason_field(label: str, *, example: str, missing: str) -> forms.CharField:
         help_text=f"For example: {example} {_NO_PATIENT}",
         max_length=MAX_REASON,
         widget=forms.Textarea(attrs={"rows": 2}),
-        validators=[says_something],
+        validators=[says_something, names_no_patient],
         error_messages={"required": missing, **_TOO_LONG},
     )
 

@@ -43,11 +43,6 @@ def mailboxes(team: Team) -> QuerySet[Mailbox]:
     return in_team(Mailbox, team).select_related("organisation").defer("password")
 
 
-def environments_of(team: Team) -> list[str]:
-    """The environments that the team has mailboxes in."""
-    return sorted(in_team(Mailbox, team).order_by().values_list("environment", flat=True).distinct())
-
-
 def whole() -> QuerySet[Message]:
     """Messages with everything that a message's page shows, but what is sealed. The caller scopes them to a team."""
     linked = [f"linked_message__{name}" for name in SEALED]

@@ -64,9 +64,12 @@ def retry(*, actor: Actor, message: Message) -> None:
     """Takes a message out of quarantine, or tries a waiting one at once. Raises Refused when it is in neither state."""
     with transaction.atomic():
         message = _fresh(message)
+        waits = message.state == State.LISTED and message.next_attempt_at is not None
+        if message.state == State.QUARANTINED or waits:
+            _must_collect(message.mailbox)
         if message.state == State.QUARANTINED:
             records.move(message, State.LISTED, kind="retried", actor=actor.label, attempts=0, faults=0, next_attempt_at=None)
-        elif message.state == State.LISTED and message.next_attempt_at is not None:
+        elif waits:
             Message.objects.filter(pk=message.pk).update(next_attempt_at=None, updated_at=timezone.now())
             records.note(message, "retried", actor=actor.label)
         else:
@@ -88,6 +91,7 @@ def discard(*, actor: Actor, message: Message, reason: str) -> None:
         message = _fresh(message)
         if message.state != State.QUARANTINED:
             raise Refused("Only a message that needs a person can be acknowledged without keeping it.")
+        _must_collect(message.mailbox)
         records.move(message, State.DISCARDING, kind="discard_asked", actor=actor.label, detail={"reason": reason.strip()})
         bring_forward(message.mailbox)
         audit.record(actor=actor, action="message.discarded", target=message, team=message.team, reason=reason.strip())
@@ -95,13 +99,17 @@ def discard(*, actor: Actor, message: Message, reason: str) -> None:
 
 def _fresh(message: Message) -> Message:
     """The row as it is now, locked where the database can: the mailbox first, then the message, the audit chain last,
-    in the order in which everybody locks them. Raises Refused when the portal does not collect from the mailbox."""
+    in the order in which everybody locks them."""
     mailbox = Mailbox.objects.select_for_update(of=("self",)).defer("password").get(pk=message.mailbox_id)
+    found = Message.objects.select_for_update(of=("self",)).select_related("team").get(pk=message.pk)
+    found.mailbox = mailbox
+    return found
+
+
+def _must_collect(mailbox: Mailbox) -> None:
+    """Raises Refused where the portal neither downloads nor acknowledges."""
     if mailbox.mode != Mode.COLLECT:
         raise Refused(
             f"This mailbox is in {mailbox.get_mode_display().lower()} mode, so the portal neither downloads nor acknowledges "
             "anything there. Set it to collect first."
         )
-    found = Message.objects.select_for_update(of=("self",)).select_related("team").get(pk=message.pk)
-    found.mailbox = mailbox
-    return found

@@ -103,11 +103,11 @@ def _handshake(turn: Turn, client: MeshClient) -> None:
     # setting makes it due at once, so that the simplest call is the one that shows a mistake.
     mailbox = turn.mailbox
     now = timezone.now()
-    due = mailbox.last_handshake_at is None or now - mailbox.last_handshake_at >= Mailbox.HANDSHAKE_EVERY
-    if not due:
+    last = mailbox.last_handshake_at
+    if last is not None and now - last < Mailbox.HANDSHAKE_EVERY and mailbox.handshake_revision == mailbox.revision:
         return
     client.handshake()
-    polling.note(mailbox, last_handshake_at=timezone.now())
+    polling.note(mailbox, last_handshake_at=timezone.now(), handshake_revision=mailbox.revision)
     turn.tally.handshake = True
     turn.report("Handshake: MESH knows this mailbox and accepts its password and certificate.")
 

@@ -54,6 +54,7 @@ class Mailbox(Leased, TeamOwned):
     last_listed_at = models.DateTimeField(null=True, blank=True, help_text="When a listing was last asked for.")
     last_polled_at = models.DateTimeField(null=True, blank=True, help_text="When a listing last succeeded.")
     last_handshake_at = models.DateTimeField(null=True, blank=True)
+    handshake_revision = models.PositiveIntegerField(default=0, help_text="The revision of the settings it was made with.")
     waiting_count = models.PositiveIntegerField(null=True, blank=True, help_text="About how many wait, as MESH said.")
     consecutive_failures = models.PositiveIntegerField(default=0)
     problem_code = models.CharField(max_length=40, blank=True)

@@ -43,8 +43,7 @@ class PollNow(ActionPage):
 
     def act(self, form: Any) -> str:
         mailbox = scoping.get_or_404(selectors.mailboxes_of(self.team), self.team, pk=self.kwargs["pk"])
-        services.poll_now(actor=self.actor, mailbox=mailbox)
-        return f"{mailbox} is due now. A worker polls it within seconds; this page shows the outcome by itself."
+        return services.poll_now(actor=self.actor, mailbox=mailbox)
 
     def return_url(self) -> str:
         return reverse("mailboxes:detail", kwargs={"team": self.team.slug, "pk": self.kwargs["pk"]})

@@ -43,6 +43,7 @@ class MailboxList(TeamPage):
         page = pages.get_page(query.get("page"))
         return super().context(
             filter=filter_set,
+            environment=selectors.only_environment(self.team),
             count=pages.count,
             in_need=filter_set.qs.order_by().filter(standing__in=health.NEEDS_A_PERSON).count(),
             any_mailbox=pages.count > 0 or everyone.exists(),

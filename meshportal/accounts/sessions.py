@@ -14,7 +14,9 @@ from meshportal.audit.actors import Actor
 from meshportal.audit.models import AuditEvent
 
 WINDOW = timedelta(minutes=10)
-MAX_PER_EMAIL = 10
+# From one network address a person has few tries; from many, far more: otherwise anybody could keep another person out.
+MAX_PER_PERSON = 10
+MAX_PER_EMAIL = 100
 MAX_PER_ADDRESS = 50
 
 
@@ -29,8 +31,12 @@ def client_address(request: HttpRequest) -> str:
 def too_many_failures(*, email: str, address: str) -> bool:
     """True while this e-mail address or this network address failed too often within the window."""
     recent = AuditEvent.objects.filter(action="session.sign_in_failed", at__gt=timezone.now() - WINDOW)
-    by_email = recent.filter(target_id=email.lower()[:100]).count()
-    return by_email >= MAX_PER_EMAIL or recent.filter(actor_id=address).count() >= MAX_PER_ADDRESS
+    of_email, of_address = recent.filter(target_id=email.lower()[:100]), recent.filter(actor_id=address)
+    return (
+        of_email.filter(actor_id=address).count() >= MAX_PER_PERSON
+        or of_email.count() >= MAX_PER_EMAIL
+        or of_address.count() >= MAX_PER_ADDRESS
+    )
 
 
 def record_failure(*, email: str, address: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +29,12 @@ class Actor:
 
     @classmethod
     def command(cls, name: str) -> Actor:
-        """A management command, run by whoever can reach the server."""
-        return cls(kind="command", id=name, label=f"command line ({name})")
+        """A management command, run by somebody on the server: the account there is the best name there is."""
+        try:
+            person = os.environ.get("SUDO_USER") or getpass.getuser()
+        except (KeyError, OSError):  # An account without a name, as containers have.
+            person = f"account {os.getuid()}"
+        return cls(kind="command", id=name, label=f"command line ({name}) by {person} on {socket.gethostname()}")
 
     @classmethod
     def visitor(cls, address: str) -> Actor:

@@ -22,8 +22,8 @@ from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.heartbeats import QueueHealth
-from messages.models import Message
-from messages.states import State
+from messages.models import Message, MessageType
+from messages.states import Direction, State
 
 # More mailboxes than this with one cause become one line.
 ONE_BY_ONE = 3
@@ -32,6 +32,8 @@ MOST_LINES = 100
 _WAITS = {"poll": "no mailbox is polled", "send": "no message is sent", "default": "housekeeping waits"}
 # Letters that came back stand on the overview for a week: by then somebody has dealt with them, or never will.
 CAME_BACK = timedelta(days=7)
+REPORTS_FOR = timedelta(days=7)
+PAUSED_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,11 @@ def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line
     found = [
         *_workers(queues, now),
         *_mailboxes(team, now),
+        *_paused(team, now),
         *_certificates(team, now),
         *_quarantined(team, now),
         *_sent(team, now),
+        *_reports(team, now),
     ]
     return sorted(found, key=lambda line: line.since)[: MOST_LINES + 1]
 
@@ -266,6 +270,47 @@ def _sent(team: Team, now: datetime) -> Iterator[Line]:
             moment_words=told.moment_words.replace("The first", "It") if one else told.moment_words,
             moment=since,
         )
+
+
+def _reports(team: Team, now: datetime) -> Iterator[Line]:
+    """A letter that did not reach its recipient is the worst that can happen here, and the report is its only notice."""
+    rows = (
+        Message.objects.filter(
+            mailbox__in=in_team(Mailbox, team),
+            direction=Direction.IN,
+            message_type=MessageType.REPORT,
+            seen_at__gt=now - REPORTS_FOR,
+        )
+        # A report that found the message it is about is told by that message, which came back.
+        .exclude(linked_message__direction=Direction.OUT, linked_message__state=State.RETURNED)
+        .order_by()
+        .values("mailbox_id", "mailbox__name", "mailbox__mailbox_id")
+        .annotate(number=Count("pk"), oldest=Min("seen_at"))
+    )
+    for row in rows:
+        one = row["number"] == 1
+        inbox = reverse("messages:inbox", kwargs={"team": team.slug, "pk": row["mailbox_id"]})
+        yield Line(
+            tone="bad",
+            subject=f"{row['mailbox__name']} ({row['mailbox__mailbox_id']})",
+            sentence="has a non-delivery report: a message that was sent did not reach its recipient."
+            if one
+            else f"has {row['number']:,} non-delivery reports: messages that were sent did not reach their recipients.",
+            advice="The report says why and what to do. It stands here for 7 days.",
+            since=row["oldest"],
+            url=f"{inbox}?{urlencode({'type': MessageType.REPORT.value})}",
+            act="See the report" if one else "See the reports",
+            moment_words="Came" if one else "The oldest came",
+            moment=row["oldest"],
+        )
+
+
+def _paused(team: Team, now: datetime) -> Iterator[Line]:
+    """Paused by a person, and perhaps forgotten: its messages age all the same."""
+    for mailbox in selectors.mailboxes_of(team).filter(mode=Mode.PAUSED, updated_at__lt=now - PAUSED_FOR):
+        url, act = _page(team, mailbox)
+        advice = "Messages that nobody collects leave MESH after 5 days. Take it up again, or make sure that another client does."
+        yield Line("warn", str(mailbox), "is paused.", advice, mailbox.updated_at, url, act, moment=mailbox.updated_at)
 
 
 def _named(mailboxes: list[Mailbox]) -> str:

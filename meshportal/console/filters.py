@@ -11,6 +11,7 @@ from django_filters import CharFilter, ChoiceFilter, DateFilter, FilterSet
 
 from meshportal.audit.models import AuditEvent
 from meshportal.console.sentences import ACTIONS
+from meshportal.web.forms import PeriodForm, choice_filter, text_filter
 from meshportal.web.time import london_day
 
 _DAY = {
@@ -25,16 +26,17 @@ _DAY = {
 class AuditFilters(FilterSet):  # type: ignore[misc]
     """One row of filters: person, act, object, period, reason."""
 
-    person = CharFilter(label="Person", field_name="actor_label", lookup_expr="icontains", max_length=200)
-    action = ChoiceFilter(label="What was done", empty_label="All", choices=sorted(ACTIONS.items(), key=lambda item: item[1]))
-    object = CharFilter(label="To what", method="filter_object", max_length=200)
-    reason = CharFilter(label="Reason", lookup_expr="icontains", max_length=200)
+    person = CharFilter(field_name="actor_label", lookup_expr="icontains", **text_filter("Person", 200))
+    action = ChoiceFilter(**choice_filter("What was done"), choices=sorted(ACTIONS.items(), key=lambda item: item[1]))
+    object = CharFilter(method="filter_object", **text_filter("To what", 200))
+    reason = CharFilter(lookup_expr="icontains", **text_filter("Reason", 200))
     since = DateFilter(label="From", method="filter_since", **_DAY)
     until = DateFilter(label="To", method="filter_until", **_DAY)
 
     class Meta:
         model = AuditEvent
         fields: tuple[str, ...] = ()
+        form = PeriodForm
 
     def filter_object(self, rows: QuerySet[AuditEvent], _name: str, value: str) -> QuerySet[AuditEvent]:
         """A part of the object's name as it was then, or its whole id."""

@@ -133,7 +133,8 @@ def _pages(demo: Demo) -> list[str]:
             f"/t/{team}/messages/": "TOC_FHIR_IP_DISCH_ACK",
         }.items():
             shown = browser.get(path, follow_redirects=True)
-            if shown.status_code != 200 or words not in shown.text:
+            # Long words may break where <wbr> says so.
+            if shown.status_code != 200 or words not in shown.text.replace("<wbr>", ""):
                 wrong.append(f"{path} was answered with {shown.status_code}" + (f", without {words!r}." if words else "."))
         if (status := browser.get("/t/dales/").status_code) != 404:
             wrong.append(f"Another team's page was answered with {status}, not 404.")

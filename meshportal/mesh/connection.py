@@ -90,6 +90,7 @@ class Answer:
         self.status = response.status_code
         self.headers = decode_headers(response.headers.raw)
         self.received = 0
+        self.message_id = call.message_id
         self._response = response
         self._finish = finish
         self._connection = connection

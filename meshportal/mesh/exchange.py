@@ -120,12 +120,18 @@ class Exchange:
         if not body.strip():
             # No body to look at; a page would say that it is one.
             if answer.headers.get("content-type", "").lower().startswith("text/html"):
-                raise errors.UnexpectedAnswer("The server answered with a web page.", status=answer.status)
+                raise errors.UnexpectedAnswer(
+                    "The server answered with a web page.", status=answer.status, message_id=answer.message_id
+                )
             return
         said = error_in(parsed(answer, body))
         if said is not None:
             error = errors.AuthenticationFailed(
-                status=answer.status, event=said.event, code=said.code, description=said.description
+                status=answer.status,
+                event=said.event,
+                code=said.code,
+                description=said.description,
+                message_id=said.message_id or answer.message_id,
             )
             error.clock_skew = self.clock_skew
             raise error
@@ -141,4 +147,5 @@ def parsed(answer: Answer, body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise errors.UnexpectedAnswer("The server answered with something that is not JSON.", status=answer.status) from None
+        said = "The server answered with something that is not JSON."
+        raise errors.UnexpectedAnswer(said, status=answer.status, message_id=answer.message_id) from None

@@ -115,17 +115,17 @@ class Sender:
         for number in range(first, total + 1):
             try:
                 body = chunk_body(source, number, chunk_size, compress=compress)
-            except errors.InvalidRequest as error:
-                error.message_id = message_id
+                if before_chunk is not None:
+                    before_chunk(number)
+                try:
+                    self._chunk(message_id, number, total, body, compress=compress)
+                except errors.UploadFinalised:
+                    # An earlier try of the last chunk arrived although its answer did not; tracking says whether.
+                    if number != total or self._track(message_id).status not in _FINISHED:
+                        raise
+            except errors.MeshError as error:
+                error.message_id = error.message_id or message_id
                 raise
-            if before_chunk is not None:
-                before_chunk(number)
-            try:
-                self._chunk(message_id, number, total, body, compress=compress)
-            except errors.UploadFinalised:
-                # An earlier try of the last chunk arrived although its answer did not; tracking says whether.
-                if number != total or self._track(message_id).status not in _FINISHED:
-                    raise
             sent += body.size
             if on_chunk is not None:
                 on_chunk(number)

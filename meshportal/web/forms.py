@@ -32,6 +32,36 @@ class NhsFormMixin:
                 field.error_messages["required"] = _missing(field, str(field.label or name.replace("_", " ")))
 
 
+class PeriodForm(forms.Form):
+    """A filter form that checks its period: ``since`` and ``until``."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        first, last = cleaned.get("since"), cleaned.get("until")
+        if first and last and last < first:
+            self.add_error("until", "The period ends before it begins.")
+        return cleaned
+
+
+def text_filter(label: str, limit: int) -> dict[str, Any]:
+    """What a text filter says of itself: no browser sends more than it takes, and a wrong value gets a sentence."""
+    return {
+        "label": label,
+        "max_length": limit,
+        "widget": forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "maxlength": limit}),
+        "error_messages": {
+            "max_length": f"“{label}” takes at most {limit} characters.",
+            "null_characters_not_allowed": f"“{label}” holds a character that no text here can hold.",
+        },
+    }
+
+
+def choice_filter(label: str) -> dict[str, Any]:
+    """The same for a filter with choices."""
+    said = f"“{label}” has no such choice."
+    return {"label": label, "empty_label": "All", "error_messages": {"invalid_choice": said, "invalid_pk_value": said}}
+
+
 def render_field(field: BoundField, overrides: Mapping[str, Any] | None = None) -> SafeString:
     """One field with label, hint and error. Raises TypeError for a widget that no component stands for."""
     widget = field.field.widget

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django_filters import FilterSet
 
 from mailboxes.models import Mailbox
+from mailboxes.selectors import only_environment
 from meshportal.accounts import scoping
 from meshportal.web.pages import ListPage
 from messages import selectors, words
@@ -96,13 +97,12 @@ class TeamMessages(MessageList):
 
     def context(self, **extra: Any) -> dict[str, Any]:
         # One environment is said once, in the header; several are said on every row.
-        environments = selectors.environments_of(self.team)
         kept = {name: self.request.GET[name] for name in _SHARED if self.request.GET.get(name)}
         lists = [
             Tab(label, _with(reverse(route, kwargs={"team": self.team.slug}), kept), direction == self.direction)
             for label, route, direction in _TEAM_LISTS
         ]
-        return super().context(environment=environments[0] if len(environments) == 1 else "", lists=lists, **extra)
+        return super().context(environment=only_environment(self.team), lists=lists, **extra)
 
 
 class SentMessages(TeamMessages):

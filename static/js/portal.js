@@ -38,8 +38,17 @@ document.addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(button.dataset.copy);
     button.classList.add("is-copied");
-    announce(`Copied ${button.dataset.copy}`);
-    setTimeout(() => button.classList.remove("is-copied"), 1500);
+    announce(button.dataset.copy.includes("\n") ? "Copied" : `Copied ${button.dataset.copy}`);
+    // A button of words says so in words, at the width that it had.
+    const words = button.querySelector("svg") ? "" : button.textContent;
+    if (words) {
+      button.style.minWidth = `${button.offsetWidth}px`;
+      button.textContent = "Copied";
+    }
+    setTimeout(() => {
+      button.classList.remove("is-copied");
+      if (words) button.textContent = words;
+    }, 1500);
   } catch {
     announce("The browser did not allow copying. Select the text and copy it.");
   }

@@ -50,12 +50,28 @@ def test_a_password_is_never_kept(client: Client, member: Any) -> None:
 
 def test_too_many_failures_hold_back_even_the_right_password(client: Client, member: Any) -> None:
     user = member("viewer")
-    for _ in range(sessions.MAX_PER_EMAIL):
+    for _ in range(sessions.MAX_PER_PERSON):
         sign_in(client, user.email, "wrong")
     answer = sign_in(client, user.email, PASSWORD)
     assert answer.status_code == 200
     assert "Wait 10 minutes" in answer.content.decode()
-    assert AuditEvent.objects.filter(action="session.sign_in_failed").count() == sessions.MAX_PER_EMAIL
+    assert AuditEvent.objects.filter(action="session.sign_in_failed").count() == sessions.MAX_PER_PERSON
+
+
+def test_nobody_keeps_another_person_out_from_somewhere_else(client: Client, member: Any) -> None:
+    user = member("viewer")
+    for _ in range(sessions.MAX_PER_PERSON):
+        sessions.record_failure(email=user.email, address="203.0.113.9")
+    assert sign_in(client, user.email, PASSWORD).status_code == 302
+    for _ in range(sessions.MAX_PER_EMAIL):
+        sessions.record_failure(email=user.email, address="203.0.113.9")
+    assert sessions.too_many_failures(email=user.email, address="127.0.0.1")
+
+
+def test_signing_out_says_so(client: Client, member: Any) -> None:
+    client.force_login(member("viewer"))
+    answer = client.post("/sign-out/", follow=True)
+    assert "You are signed out." in answer.content.decode()
 
 
 def test_an_idle_session_ends(client: Client, member: Any, settings: Any, team: Any) -> None:

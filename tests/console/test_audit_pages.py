@@ -138,7 +138,7 @@ def test_every_action_of_the_filter_has_words() -> None:
     ("actor", "who"),
     [
         (PRIYA, ("Priya Shah", "priya@midshire.example")),
-        (Actor.command("add_user"), ("Command line (add_user)", "")),
+        (Actor(kind="command", id="x", label="command line (x) by sam on web1"), ("Command line (x) by sam on web1", "")),
         (Actor.system("poller"), ("Meshportal poller", "")),
         (Actor(kind="user", id="1", label="No Address"), ("No Address", "")),
     ],
@@ -293,3 +293,8 @@ def test_thirty_events_cost_no_more_queries_than_one(signed_in: Any, record: Any
     page(browser)
     with django_assert_max_num_queries(7):
         page(browser)
+
+
+def test_a_period_that_ends_before_it_begins_is_told(signed_in: Any) -> None:
+    answer = signed_in("auditor").get("/t/midshire/audit/?since=2026-11-26&until=2026-11-20")
+    assert "The period ends before it begins." in answer.content.decode()

@@ -275,7 +275,7 @@ def test_thirty_mailboxes_cost_no_more_queries_than_one(
     html = page(browser)
     assert "See what was returned" in html
     assert "Queue “send”, which sends messages" in html
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(18):
         page(browser)
 
 
@@ -304,3 +304,22 @@ def test_home_is_friendly_to_a_person_without_a_team(client: Any, db: None) -> N
     assert answer.status_code == 200
     assert "You are in no team yet" in answer.content.decode()
     assert "nora@example.org" in answer.content.decode()
+
+
+def test_a_non_delivery_report_is_a_problem_for_a_week(signed_in: Any, workers: None, healthy: Any, message: Any) -> None:
+    ours = healthy(name="Letters")
+    report = message(mailbox=ours, body=b"", message_type="REPORT", status_code="14")
+    html = page(signed_in("viewer"))
+    assert "has a non-delivery report" in html
+    assert f"/mailboxes/{ours.pk}/inbox/?type=REPORT" in html
+    type(report).objects.update(seen_at=timezone.now() - timedelta(days=8))
+    assert "non-delivery report" not in page(signed_in("operator"))
+
+
+def test_a_mailbox_that_is_paused_for_more_than_a_day_is_a_problem(signed_in: Any, workers: None, healthy: Any) -> None:
+    ours = healthy(name="Forgotten", mode="paused")
+    browser = signed_in("viewer")
+    assert "Messages that nobody collects leave MESH after 5 days." not in page(browser)
+    type(ours).objects.update(updated_at=timezone.now() - timedelta(days=2))
+    assert "Forgotten" in page(browser)
+    assert "Messages that nobody collects leave MESH after 5 days." in page(browser)

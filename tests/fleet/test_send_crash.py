@@ -63,7 +63,7 @@ def portal(tmp_path: Path, pki: Pki, redis: RedisServer, double: DoubleProcess) 
 
 def spoil(double: DoubleProcess, rng: random.Random) -> None:
     """A fault somewhere on the way out."""
-    when = rng.choice(["before_body", "during_body", "after", "during_answer"])
+    when: Any = rng.choice(["before_body", "during_body", "after", "during_answer"])
     action = rng.choice(
         [
             faults.drop(when),

@@ -90,8 +90,9 @@ def test_quiet_success(raw: Raw, as_client: AsClient, call: str, body: bytes) ->
 )
 def test_what_is_no_acknowledgement(raw: Raw, as_client: AsClient, waits: list[float], call: str, said: bytes) -> None:
     server = raw(said)
-    with pytest.raises(errors.UnexpectedAnswer):
+    with pytest.raises(errors.UnexpectedAnswer) as caught:
         CALLS[call](as_client(server.url))
+    assert caught.value.message_id == ("M1" if call == "acknowledge" else "")
     assert (len(server.requests), waits) == (1, [])
 
 
@@ -117,6 +118,7 @@ def test_an_error_under_a_200(raw: Raw, as_client: AsClient, call: str, body: by
     with pytest.raises(errors.AuthenticationFailed) as caught:
         CALLS[call](as_client(raw(answer(200, body)).url))
     assert (caught.value.status, caught.value.code, caught.value.event) == (200, "EPL-151", "SEND")
+    assert caught.value.message_id == ("M1" if call == "acknowledge" else "")
     assert caught.value.misconfigured
 
 

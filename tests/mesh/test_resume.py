@@ -142,8 +142,9 @@ def test_a_423_whose_tracking_fails(raw: Raw, as_client: AsClient) -> None:
 @pytest.mark.parametrize("said", [answer(202, b"<html>Sign in</html>"), answer(200, b"ok")])
 def test_a_page_is_no_acceptance_of_a_chunk(raw: Raw, as_client: AsClient, said: bytes) -> None:
     server = raw(said)
-    with pytest.raises(errors.UnexpectedAnswer):
+    with pytest.raises(errors.UnexpectedAnswer) as caught:
         as_client(server.url).resume("M1", b"abcd", next_chunk=2, chunk_size=2, compress=False)
+    assert caught.value.message_id == "M1"
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b'{"messageID": "M1", "blockID": 2}'])

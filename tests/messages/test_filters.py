@@ -139,7 +139,7 @@ def test_a_mailbox_of_the_team_and_no_other(narrowed: Any, message: Any, mailbox
         ({"until": "yesterday"}, "“Seen until” needs a date such as 2026-11-24."),
         ({"since": "2026-11-24", "until": "2026-11-23"}, "The period ends before it begins."),
         ({"mailbox": "x"}, "This team has no such mailbox."),
-        ({"q": "a" * 301}, "“ID or file name” takes at most 300 characters."),
+        ({"q": "a" * 301}, "“ID, file name, local ID” takes at most 300 characters."),
         ({"workflow": "a\x00b"}, "“Workflow ID” holds a character that no message can hold."),
     ],
 )

@@ -136,3 +136,12 @@ def test_it_goes_back_only_to_an_address_of_this_site(signed_in: Any, message: A
     row = message(state="quarantined")
     answer = signed_in("operator").post(url_of(row, "retry"), {"next": "https://elsewhere.example/"})
     assert answer["Location"] == url_of(row)
+
+
+def test_a_reason_with_an_nhs_number_is_refused_since_it_could_not_be_taken_out() -> None:
+    from messages.forms import DiscardForm, ReasonForm
+
+    reason = ReasonForm(data={"why": "other", "detail": "about 999 000 0018"})
+    discard = DiscardForm(data={"reason": "9990000018 was sent again", "confirm": "on"})
+    assert "Take the NHS number out" in str(reason.errors["detail"])
+    assert "Take the NHS number out" in str(discard.errors["reason"])

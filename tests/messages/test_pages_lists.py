@@ -169,7 +169,8 @@ def test_what_to_do_when_nothing_is_there(signed_in: Any, mailbox: Any, address:
     browser = signed_in("viewer")
     assert "No message has come in yet" in html(browser.get(address("messages:list")))
     assert "No message has come into this mailbox yet" in html(browser.get(address("messages:inbox", box)))
-    assert "No message fits these filters" in html(browser.get(address("messages:list") + "?q=nothing"))
+    assert "No message fits this search" in html(browser.get(address("messages:list") + "?q=nothing"))
+    assert "No message fits these filters" in html(browser.get(address("messages:list") + "?workflow=NOTHING"))
 
 
 def test_the_problem_of_a_message_stands_on_its_row(signed_in: Any, message: Any, address: Any) -> None:

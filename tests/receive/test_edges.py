@@ -89,6 +89,24 @@ def test_watch_mode_takes_effect_in_the_middle_of_a_turn(
     assert double.recorder.acks(BOX) == []
 
 
+def test_a_changed_setting_asks_for_a_handshake_and_forgets_none(box: Mailbox, double: Double, poll: Poll) -> None:
+    poll(box)
+    before = box.last_handshake_at
+    changed = services.change_mailbox(actor=ACTOR, mailbox=box, name="Another name")
+    changed.refresh_from_db()
+    assert changed.last_handshake_at == before
+    assert poll(changed).handshake
+    assert not poll(changed).handshake
+
+
+def test_poll_now_of_a_mailbox_that_is_due_in_a_moment_says_so(box: Mailbox, double: Double, poll: Poll) -> None:
+    poll(box)
+    with pytest.raises(Refused, match="try again in a minute"):
+        services.poll_now(actor=ACTOR, mailbox=box)
+    Mailbox.objects.update(next_poll_at=timezone.now() + timedelta(seconds=2))
+    assert "about to be polled" in services.poll_now(actor=ACTOR, mailbox=box)
+
+
 def test_a_password_that_is_mended_during_a_turn_is_not_blamed(
     box: Mailbox, double: Double, poll: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:

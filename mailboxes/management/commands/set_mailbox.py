@@ -49,6 +49,10 @@ class Command(BaseCommand):
                 raise CommandError(f"The team has no certificate {options['identity']} for {mailbox.environment}.")
         if options["password"]:
             changes["password"] = ask_secret("New password of the mailbox", variable="MESHPORTAL_MAILBOX_PASSWORD")
+        if "mode" in changes and not options["reason"].strip():
+            raise CommandError(
+                "Say why with --reason: a change of mode decides who takes the messages, and is kept in the audit."
+            )
         if not changes:
             raise CommandError("Say what to change; see --help.")
         try:

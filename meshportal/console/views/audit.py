@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 
+from mailboxes.selectors import only_environment
 from meshportal.audit import services as audit
 from meshportal.audit.models import AuditEvent
 from meshportal.console import selectors, sentences
@@ -46,7 +47,7 @@ class AuditList(ListPage):
         return selectors.events_of(self.team)
 
     def context(self, **extra: Any) -> dict[str, Any]:
-        context = super().context(**extra)
+        context = super().context(environment=only_environment(self.team), **extra)
         # The whole chain is as long as the portal is old: a page checks the events that it shows, a command the rest.
         entries = [self._entry(event) for event in context["rows"]]
         query = self.request.GET.copy()

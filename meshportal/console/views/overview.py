@@ -34,6 +34,7 @@ class Overview(TeamPage):
             lines=lines[: attention.MOST_LINES] if total else [],
             more_lines=len(lines) > attention.MOST_LINES,
             total=total,
+            environment=mailboxes.only_environment(self.team),
             worked=total - counts[health.PAUSED] - counts[health.NEW],
             paused=counts[health.PAUSED],
             new=counts[health.NEW],

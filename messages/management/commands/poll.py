@@ -8,6 +8,8 @@ from certificates.models import Environment
 from mailboxes import polling, selectors
 from mailboxes.models import Mode
 from meshportal.audit import context
+from meshportal.audit import services as audit
+from meshportal.audit.actors import Actor
 from messages import turn
 
 
@@ -27,6 +29,7 @@ class Command(BaseCommand):
         claimed = polling.claim_now(mailbox)
         if claimed is None:
             raise CommandError(f"{mailbox} is being polled by a worker right now. Try again in a moment.")
+        audit.record(actor=Actor.command("poll"), action="mailbox.poll_asked", target=claimed, team=mailbox.team)
         self.stdout.write(f"Polling {claimed} in {claimed.get_environment_display().lower()}, mode {claimed.mode}.")
         with context.request():
             tally = turn.work(claimed, report=self.stdout.write)

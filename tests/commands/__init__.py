@@ -1,0 +1,1 @@
+"""The command line, as whoever sets the portal up types it."""
