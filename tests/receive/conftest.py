@@ -83,3 +83,8 @@ def poll() -> Poll:
         return tally
 
     return once
+
+
+def states() -> dict[str, str]:
+    """The state of every message, by message ID."""
+    return dict(Message.objects.values_list("mesh_id", "state"))
