@@ -6,16 +6,18 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.contrib import messages as flash
 from django.contrib.auth import logout
-from django.contrib.auth.views import redirect_to_login
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import add_never_cache_headers
 
 from meshportal.audit import context
+from meshportal.web import fragments
 
 Handler = Callable[[HttpRequest], HttpResponse]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -36,6 +38,13 @@ class RequestContextMiddleware:
         return response
 
 
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Nothing but what says so is served to strangers. Also in a fetch, the way to the sign-in page leads back."""
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> Any:
+        return fragments.to_sign_in(request)
+
+
 class SessionLimitMiddleware:
     """Signs a person out after an idle time and after a hard limit, whatever the browser's cookie says."""
 
@@ -50,7 +59,7 @@ class SessionLimitMiddleware:
             if now - began > settings.SESSION_HARD_SECONDS or now - seen > settings.SESSION_IDLE_SECONDS:
                 logout(request)
                 flash.info(request, "You were signed out after a time without use. Sign in to go back to where you were.")
-                return redirect_to_login(request.get_full_path())
+                return fragments.to_sign_in(request)
             # A page that refreshes by itself must not keep an unattended session alive.
             by_itself = request.headers.get("X-Portal-Refresh") == "1"
             if (not by_itself and now - seen > 60) or "seen" not in request.session:

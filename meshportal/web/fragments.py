@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
+from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 
@@ -30,6 +32,18 @@ def fragment_name(request: HttpRequest, fragments: Sequence[str]) -> str:
         return ""
     target = details(request).target
     return target if target and target in fragments else fragments[0]
+
+
+def to_sign_in(request: HttpRequest) -> HttpResponse:
+    """To the sign-in page, and from there back to the page that the person was on: for a fragment that is the page around it.
+
+    A plain redirect would be followed inside the fetch, and the sign-in page be swapped into a table.
+    """
+    if not wants_fragment(request):
+        return redirect_to_login(request.get_full_path())
+    # None when the header is missing, or names another site.
+    back = details(request).current_url_abs_path or request.get_full_path()
+    return HttpResponseClientRedirect(redirect_to_login(back).url)
 
 
 def vary(response: HttpResponse) -> HttpResponse:

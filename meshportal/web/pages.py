@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages as flash
-from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -70,18 +69,13 @@ class TeamPage(View):
         if self.abstract:
             raise ImproperlyConfigured(f"{type(self).__qualname__} is a base class and cannot be served.")
         if not request.user.is_authenticated:
-            return self._to_sign_in(request)
+            return fragments.to_sign_in(request)
         membership = scoping.membership_or_404(request.user, kwargs.get("team", ""))
         if not policies.can(membership, self.capability):
             raise Http404
         self.request.membership = membership
         self.request.team = membership.team
         return super().dispatch(request, *args, **kwargs)
-
-    def _to_sign_in(self, request: HttpRequest) -> HttpResponseBase:
-        redirect = redirect_to_login(request.get_full_path())
-        # A redirect would be followed inside the fetch, and the sign-in page be swapped into a table.
-        return HttpResponseClientRedirect(redirect.url) if fragments.wants_fragment(request) else redirect
 
     @property
     def team(self) -> Team:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
@@ -124,3 +125,29 @@ def test_a_look_alike_of_an_address_is_another_address(member: Any) -> None:
     assert User.objects.get_by_natural_key("ADMIN@example.org").email == "admin@example.org"
     with pytest.raises(User.DoesNotExist):
         User.objects.get_by_natural_key("adm\u0131n@example.org")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ends", ["idle", "gone"])
+def test_a_fragment_without_a_session_leads_back_to_the_page_around_it(
+    client: Client, member: Any, settings: Any, team: Any, mailbox: Any, ends: str
+) -> None:
+    """A mailbox's page fetches its inbox: whoever signs in again wants the mailbox's page, not the inbox alone."""
+    box = mailbox()
+    around = f"/t/{team.slug}/mailboxes/{box.pk}/?from=here"
+    fragment = f"/t/{team.slug}/mailboxes/{box.pk}/inbox/"
+
+    def asked(current: str) -> Any:
+        if ends == "idle":
+            client.force_login(member("viewer", email=f"{len(current)}@midshire.example"))
+            session = client.session
+            session["seen"] = int(time.time()) - settings.SESSION_IDLE_SECONDS - 1
+            session.save()
+        return client.get(fragment, headers={"HX-Request": "true", "HX-Target": "rows", "HX-Current-URL": current})
+
+    answer = asked(f"http://testserver{around}")
+    assert answer.status_code == 200
+    assert answer["HX-Redirect"] == f"/sign-in/?next={quote(around)}"
+    # The header is the browser's to write: another site is no page to go back to.
+    for elsewhere in ("https://evil.example/x", "nonsense", ""):
+        assert asked(elsewhere)["HX-Redirect"] == f"/sign-in/?next={quote(fragment)}"

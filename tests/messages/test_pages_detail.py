@@ -255,6 +255,14 @@ def test_reports_of_another_team_are_not_listed(shown: Any, message: Any, mailbo
     assert theirs.mesh_id not in shown(failed)
 
 
+def test_no_body_is_offered_where_there_is_none(shown: Any, message: Any) -> None:
+    """A report has 0 bytes as a rule; its subject and its headers are still to be had for a reason."""
+    empty = shown(message(body=b"", message_type="REPORT"))
+    assert "View body" not in empty
+    assert "View subject and headers" in empty
+    assert "View body" in shown(message(body=b"x"))
+
+
 # --- The page itself ----------------------------------------------------------------------------------------------------
 def test_it_refreshes_only_while_the_portal_works_on_it(shown: Any, message: Any) -> None:
     assert 'data-refresh="10"' in shown(message(state="listed"))

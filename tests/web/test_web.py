@@ -168,3 +168,19 @@ def test_a_day_of_the_clock_change_has_25_hours() -> None:
 )
 def test_sizes_in_words(size: int, words: str) -> None:
     assert rendered("{{ size|filesize }}", size=size) == words
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (timedelta(minutes=1), "minute"),
+        (timedelta(hours=1), "hour"),
+        (timedelta(minutes=5), "5 minutes"),
+        (timedelta(hours=1, minutes=1), "1 hour 1 minute"),
+        (timedelta(minutes=11), "11 minutes"),
+        (None, ""),
+    ],
+)
+def test_one_of_something_is_said_without_its_number(span: timedelta | None, words: str) -> None:
+    template = Template("{% load portal %}every {{ span|span_each }}")
+    assert template.render(Context({"span": span})) == f"every {words}"

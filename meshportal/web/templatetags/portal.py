@@ -82,6 +82,14 @@ def span(length: timedelta | None) -> str:
 
 
 @register.filter
+def span_each(length: timedelta | None) -> str:
+    """As ``span``, behind "every" and "the last": ``5 minutes``, but ``minute`` for one."""
+    words = span(length)
+    number, _, unit = words.partition(" ")
+    return unit if number == "1" and " " not in unit else words
+
+
+@register.filter
 def filesize(number: int | None) -> str:
     """Bytes in words of powers of 1,000, as NHS sites write them: ``0 bytes``, ``812 bytes``, ``1.2 MB``."""
     if number is None:
