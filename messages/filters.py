@@ -9,12 +9,14 @@ from typing import Any
 import django_filters as filters
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.lookups import Exact
 
 from mailboxes.models import Mailbox
 from meshportal.accounts.scoping import in_team
 from meshportal.web.forms import PeriodForm
 from meshportal.web.time import london_day
+from messages import ages
 from messages.models import Message, MessageType
 from messages.states import IN, IN_INBOX, OUT, TO_SEND, UNCOLLECTED, State
 
@@ -26,6 +28,9 @@ TOO_SHORT = "Enter at least three letters or digits of a message ID, a file name
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 WAITING = "waiting"
 NOT_COLLECTED = "not-collected"
+RECOVERABLE = "recoverable"
+# The choice beside the days: the inbox has let go of the message.
+AFTER_LAST_DAY = "over"
 # Several states under one name, for the filter and for saved views.
 _GROUPS: dict[str, tuple[State, ...]] = {IN_THE_INBOX: IN_INBOX, WAITING: TO_SEND, NOT_COLLECTED: UNCOLLECTED}
 
@@ -40,9 +45,43 @@ _RECEIVED_STATES = (
 )
 _SENT_STATES = (
     ("On its way", [(WAITING, "Any state before MESH has all of it"), *_labelled(TO_SEND)]),
-    ("With MESH", [(NOT_COLLECTED, "Not collected, whatever its age"), *_labelled(UNCOLLECTED)]),
+    (
+        "With MESH",
+        [
+            (NOT_COLLECTED, "Not collected, whatever its age"),
+            *_labelled(UNCOLLECTED),
+            (RECOVERABLE, "Recoverable: the service desk can restore it"),
+        ],
+    ),
     ("Settled, or for a person to settle", _labelled(state for state in OUT if state not in (*TO_SEND, *UNCOLLECTED))),
 )
+
+
+DAY_LABELS = {**{str(day): f"Day {day}" for day in ages.DAYS}, AFTER_LAST_DAY: f"Over {ages.DAYS[-1]} days"}
+
+
+def state_is(state: str) -> Q:
+    """One state, one of the groups of states, or what can be restored."""
+    if state == RECOVERABLE:
+        return ages.recoverable()
+    return Q(state__in=[str(known) for known in _GROUPS[state]]) if state in _GROUPS else Q(state=state)
+
+
+class _Written(Value):
+    """A constant that stands in the SQL itself: SQLite uses a partial index only where it sees the value."""
+
+    def as_sql(self, _compiler: Any, _connection: Any) -> tuple[str, tuple[str | int, ...]]:
+        return f"'{MessageType(self.value).value}'", ()
+
+
+def type_is(kind: str) -> Q:
+    """Messages of this :class:`MessageType`. Raises ValueError for one that there is not."""
+    return Q(Exact(F("message_type"), _Written(kind)))
+
+
+def day_is(day: str) -> Q:
+    """How long a sent message has waited to be collected: a key of :data:`DAY_LABELS`."""
+    return ages.after_last_day() if day == AFTER_LAST_DAY else ages.on_day(int(day))
 
 
 def searchable(text: str) -> None:
@@ -54,7 +93,7 @@ def searchable(text: str) -> None:
 class FilterForm(PeriodForm):
     """What people narrow by first comes first; names that a list does not have are passed over."""
 
-    field_order = ("q", "state", "mailbox", "since", "until", "workflow", "sender", "recipient", "type")
+    field_order = ("q", "state", "day", "mailbox", "since", "until", "workflow", "sender", "recipient", "type")
 
 
 def _date_field(label: str, method: str) -> filters.DateFilter:
@@ -116,8 +155,7 @@ class _BoxFilter(filters.FilterSet):  # type: ignore[misc]
 
     def by_state(self, rows: QuerySet[Message], _name: str, state: str) -> QuerySet[Message]:
         """One state, or one of the groups of states."""
-        group = _GROUPS.get(state)
-        return rows.filter(state=state) if group is None else rows.filter(state__in=[str(known) for known in group])
+        return rows.filter(state_is(state))
 
     def by_workflow(self, rows: QuerySet[Message], _name: str, text: str) -> QuerySet[Message]:
         """The whole workflow ID, or its beginning with ``*`` behind."""
@@ -182,13 +220,16 @@ class InboxFilter(_BoxFilter):
     sender = _text_field("From mailbox", "by_sender")
     type = filters.ChoiceFilter(
         label="Type",
-        field_name="message_type",
         choices=MessageType.choices,
+        method="by_type",
         empty_label="Any",
         error_messages={"invalid_choice": "There is no type %(value)s."},
     )
     since = _date_field("Seen from", "by_first_day")
     until = _date_field("Seen until", "by_last_day")
+
+    def by_type(self, rows: QuerySet[Message], _name: str, kind: str) -> QuerySet[Message]:
+        return rows.filter(type_is(kind))
 
 
 class MessageFilter(InboxFilter):
@@ -201,9 +242,20 @@ class OutboxFilter(_BoxFilter):
     """Filters of the messages that one mailbox sent."""
 
     state = _state_field(_SENT_STATES)
+    day = filters.ChoiceFilter(
+        label="Not collected since",
+        choices=list(DAY_LABELS.items()),
+        method="by_day",
+        empty_label="Any",
+        error_messages={"invalid_choice": "There is no day %(value)s: a message leaves the inbox after day 5."},
+    )
     recipient = _text_field("To mailbox ID", "by_recipient")
     since = _date_field("Queued from", "by_first_day")
     until = _date_field("Queued until", "by_last_day")
+
+    def by_day(self, rows: QuerySet[Message], _name: str, day: str) -> QuerySet[Message]:
+        """Not collected, on this day since MESH accepted it."""
+        return rows.filter(day_is(day))
 
 
 class SentFilter(OutboxFilter):

@@ -38,6 +38,12 @@ def listed(team: Team, direction: Direction = Direction.IN) -> QuerySet[Message]
     )
 
 
+def counted(team: Team, mailbox: Mailbox | None = None) -> QuerySet[Message]:
+    """Every message of the team, or of one of its mailboxes, in both directions and bare: for counting alone."""
+    rows = in_team(Message, team)
+    return rows if mailbox is None else rows.filter(mailbox=mailbox)
+
+
 def mailboxes(team: Team) -> QuerySet[Mailbox]:
     """The team's mailboxes, without what is sealed."""
     return in_team(Mailbox, team).select_related("organisation").defer("password")

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from meshportal.web import time
 from meshportal.web.masking import mask_numbers, mask_subject
-from messages import refusals
+from messages import ages, refusals
 from messages.models import Message, MessageType
 from messages.states import IN_INBOX, OUT, Direction, State
 from messages.visible import visible
@@ -168,6 +168,7 @@ class Line:
     local_id: str
     problem: str
     clock: Clock | None
+    day: int | None
 
     @property
     def sent(self) -> bool:
@@ -212,6 +213,7 @@ class Line:
             local_id=plain(message.local_id),
             problem=plain(problem) if message.state in (*_TROUBLED, State.RETURNED) else "",
             # What left the inbox of a watched mailbox was, as a rule, collected: no countdown.
+            day=ages.day_of(message),
             clock=None if message.state == State.LEFT else next(iter(clocks(message)), None),
         )
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django_filters import FilterSet
@@ -15,58 +14,33 @@ from django_filters import FilterSet
 from mailboxes.models import Mailbox
 from mailboxes.selectors import only_environment
 from meshportal.accounts import scoping
+from meshportal.core import pagination
+from meshportal.web import fragments
 from meshportal.web.pages import ListPage
 from messages import selectors, words
-from messages.filters import IN_THE_INBOX, NOT_COLLECTED, WAITING, InboxFilter, MessageFilter, OutboxFilter, SentFilter
-from messages.models import MessageType
-from messages.states import IN, MEANINGS, OUT, Direction, State
+from messages.filters import InboxFilter, MessageFilter, OutboxFilter, SentFilter
+from messages.models import Message
+from messages.states import IN, MEANINGS, OUT, Direction
+from messages.views import tabs
+from messages.views.tabs import Counts, Tab
 
 
 @dataclass(frozen=True)
-class Tab:
-    """A link that leads to another view of the messages."""
+class Elsewhere:
+    """What the same search finds in the other direction."""
 
-    label: str
+    word: str
     url: str
-    current: bool
+    number: int
+    count: str
 
 
-# The saved views of each direction: links with their filters.
-_VIEWS: dict[Direction, tuple[tuple[str, dict[str, str]], ...]] = {
-    Direction.IN: (
-        ("All", {}),
-        ("In the MESH inbox", {"state": IN_THE_INBOX}),
-        ("Needs a person", {"state": State.QUARANTINED}),
-        ("Reports", {"type": MessageType.REPORT}),
-    ),
-    Direction.OUT: (
-        ("All", {}),
-        ("Needs a decision", {"state": State.UNCERTAIN}),
-        ("Waiting to be sent", {"state": WAITING}),
-        ("Not collected", {"state": NOT_COLLECTED}),
-        ("Returned", {"state": State.RETURNED}),
-        ("Refused", {"state": State.REFUSED}),
-    ),
-}
 _STATE_MEANINGS = {
     direction: [(state.label, words.TONES[state], MEANINGS[state]) for state in states]
     for direction, states in ((Direction.IN, IN), (Direction.OUT, OUT))
 }
-_TEAM_LISTS = (("Received", "messages:list", Direction.IN), ("Sent", "messages:outbox", Direction.OUT))
 # Filters that mean the same in both directions, so that whoever looks in the other one need not type them again.
 _SHARED = ("q", "mailbox", "workflow", "since", "until")
-
-
-def tabs(path: str, query: QueryDict, direction: Direction = Direction.IN) -> Sequence[Tab]:
-    """The saved views; the one whose filters are exactly those of ``query`` is the current one."""
-    chosen = {name: value for name, value in query.items() if value and name != "cursor"}
-    return [Tab(label, _with(path, wanted), chosen == wanted) for label, wanted in _VIEWS[direction]]
-
-
-def _with(path: str, filters: dict[str, str]) -> str:
-    address = QueryDict(mutable=True)
-    address.update(filters)
-    return f"{path}?{address.urlencode()}" if filters else path
 
 
 class MessageList(ListPage, abstract=True):
@@ -79,10 +53,14 @@ class MessageList(ListPage, abstract=True):
     def queryset(self) -> QuerySet[Any]:
         return selectors.listed(self.team, self.direction)
 
+    def counted(self) -> QuerySet[Message]:
+        """The rows that the tabs count among."""
+        return selectors.counted(self.team)
+
     def context(self, **extra: Any) -> dict[str, Any]:
         context = super().context(**extra)
         context["rows"] = [words.Line.of(message) for message in context["rows"]]
-        context["tabs"] = tabs(self.request.path, self.request.GET, self.direction)
+        context["tabs"] = tabs.tabs(self.counted(), self.request.path, self.request.GET, self.direction)
         context["meanings"] = _STATE_MEANINGS[self.direction]
         context["narrowed"] = any(value for name, value in self.request.GET.items() if name != "cursor")
         context["sent"] = self.direction == Direction.OUT
@@ -94,15 +72,44 @@ class TeamMessages(MessageList):
 
     capability = "message.view"
     filterset_class: ClassVar[type[FilterSet]] = MessageFilter
+    route: ClassVar[str] = "messages:list"
 
     def context(self, **extra: Any) -> dict[str, Any]:
         # One environment is said once, in the header; several are said on every row.
+        context = super().context(environment=only_environment(self.team), **extra)
         kept = {name: self.request.GET[name] for name in _SHARED if self.request.GET.get(name)}
-        lists = [
-            Tab(label, _with(reverse(route, kwargs={"team": self.team.slug}), kept), direction == self.direction)
-            for label, route, direction in _TEAM_LISTS
+        counts = self._counts(kept)
+        context["lists"] = [
+            Tab(
+                label=direction.label,
+                url=tabs.address(reverse(page.route, kwargs={"team": self.team.slug}), kept),
+                current=direction == self.direction,
+                count=tabs.number(counts[direction]) if counts else "",
+            )
+            for direction, page in _TEAM_LISTS.items()
         ]
-        return super().context(environment=only_environment(self.team), lists=lists, **extra)
+        if counts:
+            other = Direction.IN if self.direction == Direction.OUT else Direction.OUT
+            url = next(tab.url for tab in context["lists"] if not tab.current)
+            context["elsewhere"] = Elsewhere(other.label.lower(), url, counts[other][0], tabs.number(counts[other]))
+        # A fragment brings them along: the search that they carry on changed with the rows. Not while nobody asked, since
+        # the focus may stand on one of them.
+        by_itself = self.request.headers.get("X-Portal-Refresh") == "1"
+        context["lists_along"] = fragments.wants_fragment(self.request) and not by_itself
+        return context
+
+    def _counts(self, kept: dict[str, str]) -> Counts:
+        """How many messages of each direction fit what both know of the search; nothing without a search."""
+        if not kept:
+            return {}
+        found = {}
+        for direction, page in _TEAM_LISTS.items():
+            rows = selectors.listed(self.team, direction)
+            found[direction.value] = page.filterset_class(kept, queryset=rows, request=self.request)
+        # What makes no sense filters nothing, so that there is nothing to compare.
+        if any(filters.errors for filters in found.values()):
+            return {}
+        return pagination.capped_counts({direction: filters.qs for direction, filters in found.items()})
 
 
 class SentMessages(TeamMessages):
@@ -111,6 +118,10 @@ class SentMessages(TeamMessages):
     capability = "message.view"
     direction = Direction.OUT
     filterset_class = SentFilter
+    route = "messages:outbox"
+
+
+_TEAM_LISTS: dict[Direction, type[TeamMessages]] = {Direction.IN: TeamMessages, Direction.OUT: SentMessages}
 
 
 class MailboxInbox(MessageList):
@@ -126,6 +137,9 @@ class MailboxInbox(MessageList):
 
     def queryset(self) -> QuerySet[Any]:
         return super().queryset().filter(mailbox=self.mailbox)
+
+    def counted(self) -> QuerySet[Message]:
+        return selectors.counted(self.team, self.mailbox)
 
     def context(self, **extra: Any) -> dict[str, Any]:
         return super().context(mailbox=self.mailbox, environment=self.mailbox.environment, **extra)

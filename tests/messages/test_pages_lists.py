@@ -203,10 +203,11 @@ def test_queries_do_not_grow_with_the_rows(
     browser = signed_in("viewer")
     # The first page of a session also writes when it began.
     html(browser.get(address("messages:list")))
-    # Session, person, membership, environments, rows, count; for the whole page also teams, and mailboxes to choose from.
-    with django_assert_max_num_queries(8):
+    # Session, person, membership, environments, rows, count, counts of the tabs; for the whole page also teams, and
+    # mailboxes to choose from.
+    with django_assert_max_num_queries(9):
         html(browser.get(address("messages:list")))
-    with django_assert_max_num_queries(6) as captured:
+    with django_assert_max_num_queries(7) as captured:
         html(browser.get(address("messages:inbox", rows[0].mailbox), headers={"HX-Request": "true"}))
     for query in captured.captured_queries:
         assert '"mesh_messages_message"."subject"' not in query["sql"]
