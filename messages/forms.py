@@ -127,6 +127,16 @@ class CancelForm(ReasonedForm):
     )
 
 
+class CancelManyForm(ReasonedForm):
+    """Why several messages that wait to be sent are taken back."""
+
+    reason = _reason_field(
+        "Why are these messages cancelled?",
+        example="they hold the wrong document.",
+        missing="Say why these messages are cancelled",
+    )
+
+
 class DecideForm(ReasonedForm):
     """What a person found out about a message of which nobody knows whether MESH accepted it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from messages.views import acts, body, detail, lists
+from messages.views import acts, body, bulk, detail, lists
 
 app_name = "messages"
 
@@ -13,6 +13,8 @@ urlpatterns = [
     path("messages/sent/", lists.SentMessages.as_view(), name="outbox"),
     path("mailboxes/<uuid:pk>/inbox/", lists.MailboxInbox.as_view(), name="inbox"),
     path("mailboxes/<uuid:pk>/outbox/", lists.MailboxOutbox.as_view(), name="mailbox-outbox"),
+    path("messages/sent/cancel/", bulk.CancelMany.as_view(), name="cancel-many"),
+    path("messages/retry/", bulk.RetryMany.as_view(), name="retry-many"),
     path("messages/<uuid:pk>/", detail.MessagePage.as_view(), name="detail"),
     path("messages/<uuid:pk>/body/", body.BodyPage.as_view(), name="body"),
     path("messages/<uuid:pk>/download/", body.Download.as_view(), name="download"),

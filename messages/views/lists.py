@@ -13,7 +13,7 @@ from django_filters import FilterSet
 
 from mailboxes.models import Mailbox
 from mailboxes.selectors import only_environment
-from meshportal.accounts import scoping
+from meshportal.accounts import policies, scoping
 from meshportal.core import pagination
 from meshportal.web import fragments
 from meshportal.web.pages import ListPage
@@ -22,6 +22,7 @@ from messages.filters import InboxFilter, MessageFilter, OutboxFilter, SentFilte
 from messages.models import Message
 from messages.states import IN, MEANINGS, OUT, Direction
 from messages.views import tabs
+from messages.views.detail import may_retry
 from messages.views.tabs import Counts, Tab
 
 
@@ -64,7 +65,21 @@ class MessageList(ListPage, abstract=True):
         context["meanings"] = _STATE_MEANINGS[self.direction]
         context["narrowed"] = any(value for name, value in self.request.GET.items() if name != "cursor")
         context["sent"] = self.direction == Direction.OUT
+        context["selectable"] = self.selectable([line.message for line in context["rows"]])
+        context["fitting"] = self.fitting()
         return context
+
+    def selectable(self, rows: list[Message]) -> set[Any]:
+        """The keys of the rows that this person can act on several at once."""
+        if self.direction == Direction.OUT:
+            return {row.pk for row in rows} if policies.can(self.request.membership, "message.send") else set()
+        return {row.pk for row in rows if may_retry(row, self.request.membership)}
+
+    def fitting(self) -> str:
+        """The query that finds in the team's list what this list is narrowed to."""
+        query = self.request.GET.copy()
+        query.pop("cursor", None)
+        return query.urlencode()
 
 
 class TeamMessages(MessageList):
@@ -140,6 +155,9 @@ class MailboxInbox(MessageList):
 
     def counted(self) -> QuerySet[Message]:
         return selectors.counted(self.team, self.mailbox)
+
+    def fitting(self) -> str:
+        return f"{super().fitting()}&mailbox={self.mailbox.pk}"
 
     def context(self, **extra: Any) -> dict[str, Any]:
         return super().context(mailbox=self.mailbox, environment=self.mailbox.environment, **extra)

@@ -20,6 +20,8 @@ components.then((library) => library?.initAll());
 // --- Things that only make sense with scripts --------------------------------------------------------------------------
 function enhance(scope) {
   if (navigator.clipboard) for (const button of scope.querySelectorAll("[data-copy][hidden]")) button.hidden = false;
+  for (const all of scope.querySelectorAll(".portal-selection__all[hidden]")) all.hidden = false;
+  for (const form of scope.querySelectorAll("form[data-selection]")) tellSelection(form);
   // A table that is laid out as cards loses its meaning for assistive technology unless it is said again.
   for (const table of scope.querySelectorAll("table.portal-table--cards:not([role])")) {
     table.setAttribute("role", "table");
@@ -52,6 +54,31 @@ document.addEventListener("click", async (event) => {
   } catch {
     announce("The browser did not allow copying. Select the text and copy it.");
   }
+});
+
+// --- Rows that are ticked -------------------------------------------------------------------------------------------------
+function tellSelection(form) {
+  const boxes = [...form.querySelectorAll("input[name=message]")];
+  const number = boxes.filter((box) => box.checked).length;
+  const all = form.querySelector("[data-select-all]");
+  all.checked = number > 0 && number === boxes.length;
+  all.indeterminate = number > 0 && number < boxes.length;
+  const said = form.querySelector("[data-selected]");
+  said.dataset.none ??= said.textContent;
+  said.textContent = number ? `${number} message${number === 1 ? "" : "s"} selected` : said.dataset.none;
+  return number ? said.textContent : "No message selected";
+}
+document.addEventListener("change", (event) => {
+  const form = event.target.closest?.("form[data-selection]");
+  if (!form) return;
+  if (event.target.matches("[data-select-all]")) {
+    for (const box of form.querySelectorAll("input[name=message]")) box.checked = event.target.checked;
+  }
+  announce(tellSelection(form));
+});
+// Back from the page of an act: browsers keep what was ticked, or not.
+window.addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-selection]")) tellSelection(form);
 });
 
 // --- Menus close on Escape, on a click elsewhere, and when focus leaves ---------------------------------------------------

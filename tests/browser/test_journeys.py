@@ -228,6 +228,6 @@ def test_decide_on_a_message_that_may_have_arrived(site: Site, new_page: NewPage
 def test_from_received_to_sent_with_the_same_search(site: Site, new_page: NewPage) -> None:
     page = new_page("viewer")
     page.goto(f"{site.url}/t/fleet/messages/?q=letter-1.txt")
-    page.get_by_role("link", name="Sent", exact=True).click()
+    page.get_by_role("link", name="Sent (1)", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sent messages")
     expect(page.get_by_role("row").filter(has_text="letter-1.txt")).to_have_count(1)
