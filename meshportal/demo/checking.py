@@ -19,22 +19,26 @@ _ASSET = re.compile(r'(?:href|src)="(/static/[^"]+)"')
 
 
 def check(stage: Stage, *, deadline: float, say: Say) -> int:
-    """0 when every message that the portal should collect was stored and acknowledged, and the pages were served."""
+    """0 when every message that the portal should collect was stored and acknowledged, every message that it sent came to
+    its end, and the pages were served."""
     began = time.monotonic()
     wrong: list[str] = []
     counts: Counter[str] = Counter()
+    sent: dict[str, int] = {}
     failed = 0
     try:
         with running(stage, port=free_port(), say=say, given=False) as demo:
-            say("Waiting until the portal has stored and acknowledged every message.")
+            from meshportal.demo import outgoing
+
+            say("Waiting until the portal has stored and acknowledged every message, and sent its own.")
             demo.watch(until=lambda: _all_in(demo) or time.monotonic() - began > deadline)
             missing = _missing(demo)
-            counts, failed = _counts(demo), len(missing)
+            counts, failed, sent = _counts(demo), len(missing), outgoing.counts(demo.register)
             wrong += missing[:20]
             say("Opening pages as a newcomer would.")
             wrong += _pages(demo)
             if wrong:
-                suspects = [service for service in demo.services if service.name in ("web", "poll-worker")]
+                suspects = [service for service in demo.services if service.name in ("web", "poll-worker", "send-worker")]
                 wrong += [f"{service.name}, last lines of its log:\n{service.log_tail(25)}" for service in suspects]
     except DemoError as error:
         wrong.append(str(error))
@@ -44,6 +48,7 @@ def check(stage: Stage, *, deadline: float, say: Say) -> int:
         "mailboxes": counts["mailboxes"],
         "stored": counts["stored"],
         "acknowledged": counts["acknowledged"],
+        "sent": sent,
         "failed": failed,
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -76,6 +81,7 @@ def _all_in(demo: Demo) -> bool:
 def _missing(demo: Demo) -> list[str]:
     """A sentence for every message that is not where it should be, and for every mailbox in an unexpected state."""
     from mailboxes.models import Mailbox
+    from meshportal.demo import outgoing
 
     states = _states()
     missing = [
@@ -89,6 +95,7 @@ def _missing(demo: Demo) -> list[str]:
         for key in sorted(watched)
         if states.get(demo.register.ids[key]) != "watched"
     ]
+    missing += outgoing.missing(demo.register)
     for row in Mailbox.objects.all():
         spec = world.BY_ID[row.mailbox_id]
         should_fail = spec.mode != "paused" and spec.password != world.MAILBOXES[0].password
@@ -131,6 +138,7 @@ def _pages(demo: Demo) -> list[str]:
             f"/t/{team}/": "",
             f"/t/{team}/mailboxes/": "RZ9HC001",
             f"/t/{team}/messages/": "TOC_FHIR_IP_DISCH_ACK",
+            f"/t/{team}/messages/sent/": "Refused, not sent",
         }.items():
             shown = browser.get(path, follow_redirects=True)
             # Long words may break where <wbr> says so.

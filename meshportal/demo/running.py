@@ -36,6 +36,7 @@ class Demo:
     sandbox: Sandbox
     services: list[Service]
     _late: bool = field(default=False, repr=False)
+    _told: bool = field(default=False, repr=False)
 
     @property
     def address(self) -> str:
@@ -51,9 +52,14 @@ class Demo:
                 )
 
     def go_on(self) -> None:
-        """What happens while it runs: the report about a message that nobody collected, once the portal knows that message."""
+        """What happens while it runs: the report about a message that nobody collected, once the portal knows that message,
+        and what MESH is told about messages that the portal sent."""
+        from meshportal.demo import outgoing
+
         if not self._late:
             self._late = sending.report(letters.LATE_REPORT, self.register, self.sandbox, known=_is_known)
+        if not self._told:
+            self._told = outgoing.tell(self.register, self.sandbox)
 
     def watch(self, until: Callable[[], bool] = lambda: False) -> None:
         """Goes on until ``until`` is true. Raises DemoError when a process ends."""
@@ -106,7 +112,7 @@ def running(stage: Stage, *, port: int | None, say: Say, given: bool = True) -> 
             adopt(environment)
             _set_up_django(stage.logs / "demo.log")
             say("Bringing the database up to date, and collecting static files.")
-            from meshportal.demo import seed
+            from meshportal.demo import outgoing, seed
 
             seed.refuse_strangers()
             seed.migrate()
@@ -131,6 +137,7 @@ def running(stage: Stage, *, port: int | None, say: Say, given: bool = True) -> 
         if count:
             say(f"Sent {count} made-up messages through the sandbox.")
         seed.seed(pki, password=stage.secret("password"))
+        outgoing.put(register)
         demo = Demo(stage, port, register, server, services)
         portal[0].wait_for_http(f"http://{LOOPBACK}:{port}/readyz", timeout=60)
         yield demo

@@ -118,6 +118,8 @@ class Stage:
             "MESHPORTAL_SECURE": "0",
             "MESHPORTAL_RING_SECONDS": "1",
             "MESHPORTAL_RETRY_BASE_SECONDS": "5",
+            # MESH is asked after 4, 16 and 64 seconds what became of a message, so that people see it settle.
+            "MESHPORTAL_TRACK_SECONDS": "4",
             "REDIS_URL": redis_url,
             "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
             "LOG_PRETTY": "1",

@@ -38,7 +38,7 @@ def html(answer: Any) -> str:
 def counts(page: str, label: str = "Saved views") -> dict[str, str]:
     """What the tabs of a navigation say."""
     nav = page[page.index(f'aria-label="{label}') :].partition("</nav>")[0]
-    found = r'class="portal-views__link[^>]*>([^<]+)<span class="portal-views__count"> ([^<]*)'
+    found = r'class="portal-views__link[^>]*>([^<]+)<span class="portal-views__count"> \(([^<]*)\)'
     return dict(re.findall(found, nav))
 
 
