@@ -1,7 +1,8 @@
 """The messages that the demonstration's mailboxes send through the portal's own outbox: one of each kind of end.
 
-The sandbox plays its part honestly, and two things that only time would bring are told to it: that a message was not
-collected within five days, and that a mailbox was deactivated. Import only after Django was set up.
+The sandbox plays its part honestly. Two things that only time would bring are made to happen, as MESH makes them known, by
+a report in the sender's inbox: that a message was not collected within five days, and that a mailbox was deactivated.
+Import only after Django was set up.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _NOBODY = "Z99099GP001"
 
 @dataclass(frozen=True)
 class Told:
-    """What the sandbox is told about a message once MESH has accepted it."""
+    """The report about a message once MESH has accepted it."""
 
     status: str
     code: str
@@ -143,14 +144,22 @@ def put(register: Register) -> int:
 
 
 def tell(register: Register, server: Sandbox) -> bool:
-    """Tells the sandbox what only time would bring, once, of each message that MESH has accepted. True when all is told."""
+    """Lets the sandbox report on each message of which something is to be told, once MESH has accepted it. True when all is
+    told."""
     open_ones = [one for one in wanted() if one.told is not None and f"{one.key}-told" not in register.ids]
     for one in open_ones:
         row = _row(register, one)
         if one.told is None or row is None or row.state != State.ACCEPTED:
             continue
-        server.set_status(row.mesh_id, one.told.status, code=one.told.code, event="SEND", description=one.told.description)
-        register.note(f"{one.key}-told", row.mesh_id)
+        report = server.report(
+            one.sender,
+            linked_message_id=row.mesh_id,
+            code=one.told.code,
+            description=one.told.description,
+            workflow_id=one.workflow_id,
+            status=one.told.status,
+        )
+        register.note(f"{one.key}-told", report)
     return not open_ones
 
 

@@ -25,13 +25,14 @@ def register(db: None, tmp_path: Path) -> Register:
 
 
 class Deaf:
-    """Stands where the sandbox stands, and remembers what it was told."""
+    """Stands where the sandbox stands, and remembers what it was to report."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, str]] = []
 
-    def set_status(self, message_id: str, status: str, *, code: str = "", event: str = "", description: str = "") -> None:
-        self.told.append((message_id, status, code))
+    def report(self, mailbox_id: str, *, linked_message_id: str, status: str, code: str, **_more: str) -> str:
+        self.told.append((mailbox_id, status, code))
+        return f"report on {linked_message_id}"
 
 
 def test_a_dozen_messages_of_every_end_that_can_be_brought_about() -> None:
@@ -62,7 +63,7 @@ def test_mesh_is_told_once_and_not_before_it_has_the_message(register: Register)
         Message.objects.filter(pk=register.ids[one.key]).update(state=State.ACCEPTED, mesh_id=f"20261124{number:012d}_FEDCBA")
     for _ in range(3):
         outgoing.tell(register, sandbox)
-    assert [(status, code) for _id, status, code in sandbox.told] == [("undeliverable", "14"), ("error", "14")]
+    assert sandbox.told == [("RZ9HC001", "undeliverable", "14"), ("RZ9HC001", "error", "14")]
     assert outgoing.tell(register, sandbox)
 
 
