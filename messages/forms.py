@@ -7,8 +7,11 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from mailboxes.models.mailbox import mailbox_id_shape
 from meshportal.web.forms import NhsFormMixin
 from meshportal.web.masking import mask_numbers
+from messages import registry, resend
+from messages.models import Message, ResendPolicy
 
 OTHER = "other"
 REASONS = (
@@ -99,6 +102,10 @@ def _reason_field(label: str, *, example: str, missing: str) -> forms.CharField:
 class ReasonedForm(NhsFormMixin, forms.Form):
     """An act on a message that becomes part of the record with its reason, in a field of that name."""
 
+    def __init__(self, *args: Any, message: Message | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.message = message
+
     def clean_reason(self) -> Any:
         return " ".join(str(self.cleaned_data["reason"]).split())
 
@@ -154,4 +161,78 @@ class DecideForm(ReasonedForm):
         "How do you know?",
         example="the practice has it, says their reception.",
         missing="Say how you know",
+    )
+
+
+class ResendForm(ReasonedForm):
+    """A document that goes out again as a new message: to whom, why, and who asked for it where the rule wants to know."""
+
+    recipient = forms.CharField(
+        label="Recipient’s mailbox ID",
+        help_text="Change it when the recipient has moved to another mailbox.",
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "nhsuk-input--width-20"}),
+        error_messages={"required": "Enter the recipient’s mailbox ID"},
+    )
+    asked_by = forms.CharField(
+        label="Who asked for it to be sent again?",
+        help_text=f"For example: reception of the practice. {_NO_PATIENT}",
+        max_length=150,
+        validators=[says_something, names_no_patient],
+        error_messages={"required": "Say who asked for it to be sent again"},
+    )
+    reason = _reason_field(
+        "Why is it sent again?",
+        example="the practice’s old mailbox was closed.",
+        missing="Say why it is sent again",
+    )
+    confirm = forms.BooleanField(
+        label="I know that a client of the recipient has collected this document before, and that they get it twice",
+        error_messages={"required": "Tick the box to confirm that the recipient gets the document twice"},
+    )
+
+    def __init__(self, *args: Any, message: Message, **kwargs: Any) -> None:
+        kwargs.setdefault("initial", {"recipient": message.recipient_mailbox})
+        super().__init__(*args, message=message, **kwargs)
+        self.workflow = registry.known(message.team_id, message.workflow_id)
+        if self.workflow.resend_policy != ResendPolicy.ON_REQUEST:
+            del self.fields["asked_by"]
+        if message.state not in resend.ARRIVED:
+            del self.fields["confirm"]
+
+    def clean_recipient(self) -> str:
+        recipient = str(self.cleaned_data["recipient"]).strip().upper()
+        mailbox_id_shape(recipient)
+        return recipient
+
+
+class WorkflowForm(NhsFormMixin, forms.Form):
+    """What a manager says of a workflow."""
+
+    name = forms.CharField(
+        label="Plain name",
+        help_text="As staff call it, for example: inpatient discharge summary.",
+        max_length=150,
+        error_messages={"required": "Enter a plain name"},
+    )
+    resend_policy = forms.ChoiceField(
+        label="May a document be sent again?",
+        choices=ResendPolicy.choices,
+        widget=forms.RadioSelect,
+        help_text="It holds for everybody who sends, on the page and on the command line.",
+        error_messages={"required": "Say whether a document may be sent again", "invalid_choice": "Choose one of the three"},
+    )
+    ack_workflow_id = forms.CharField(
+        label="Workflow ID of the acknowledgement",
+        help_text="By which the recipient’s system answers; by custom the same ID with _ACK behind. Empty when there is none.",
+        max_length=300,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    patient_subjects = forms.BooleanField(label="Subjects of these messages can hold patient data", required=False)
+    owner = forms.CharField(
+        label="Who answers for it",
+        help_text="A department or a role, for example: pathology office.",
+        max_length=150,
+        required=False,
     )

@@ -25,9 +25,9 @@ from meshportal.core.acts import Refused
 from meshportal.mesh import errors
 from meshportal.mesh.upload import header_value
 from meshportal.web.masking import mask_numbers
-from messages import receive, records
-from messages.models import Message, Outgoing, Payload
-from messages.states import Direction, State
+from messages import receive, records, registry
+from messages.models import Message, Outgoing, Payload, ResendPolicy, Workflow
+from messages.states import TO_SEND, Direction, State
 
 TWIN_WITHIN = timedelta(days=30)
 _MAILBOX_ID = re.compile(r"[A-Z0-9]{1,100}")
@@ -44,6 +44,15 @@ class Draft:
     file_name: str = ""
     content_type: str = ""
     compress: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """That somebody wants a document to go out a second time: why, who asked for it, and of which message when it is known."""
+
+    reason: str
+    asked_by: str = ""
+    of: Message | None = None
 
 
 def check(draft: Draft) -> None:
@@ -100,16 +109,18 @@ def put(
     mailbox: Mailbox,
     draft: Draft,
     body: Iterable[bytes],
-    allow_twin: bool = False,
-    resend_of: Message | None = None,
-    reason: str = "",
+    again: Again | None = None,
 ) -> Message:
     """Keeps ``body`` and queues a message from ``mailbox``; the sender takes it from there.
 
     Raises ValidationError by field (an empty body under ``file``), Refused when the same was sent within 30 days and
-    ``allow_twin`` is not set, payloads.StorageFailed. Nothing is kept then.
+    ``again`` is not given, or the workflow's rule forbids it all the same, payloads.StorageFailed. Nothing is kept then.
     """
     check(draft)
+    workflow = registry.known(mailbox.team_id, draft.workflow_id)
+    if again is not None and again.of is not None:
+        # Before the body is read: there may be a lot of it.
+        registry.permit_again(workflow, reason=again.reason, asked_by=again.asked_by)
     message = Message(
         team_id=mailbox.team_id,
         mailbox=mailbox,
@@ -131,15 +142,16 @@ def put(
             raise ValidationError({"file": "The file is empty. MESH takes no message without a body."})
         if kept.size > settings.MESH_MAX_MESSAGE_BYTES:
             raise ValidationError({"file": "The file is larger than the portal is set to send (MESHPORTAL_MAX_MESSAGE_MB)."})
-        known = None if allow_twin else twin(mailbox, draft, kept.sha256)
-        if known is not None:
-            raise Refused(
-                f"The same document went to {draft.recipient} within the last 30 days (message "
-                f"{known.mesh_id or 'not sent yet'}). Say that you want to send it again."
-            )
+        earlier = (again.of if again else None) or twin(mailbox, draft, kept.sha256)
+        if earlier is not None:
+            _permit(workflow, draft, earlier, again)
+        reason = again.reason.strip() if again and earlier else ""
+        asked_by = again.asked_by.strip()[:150] if again and earlier else ""
         message.size = kept.size
         message.chunk_count = max(1, -(-kept.size // settings.SEND_CHUNK_BYTES))
         with transaction.atomic():
+            if again is not None and again.of is not None:
+                _hold_for_resend(again.of)
             records.add_all([message], kind="queued", actor=actor.label)
             Payload.objects.create(
                 message=message, storage_key=kept.key, sha256=kept.sha256, size=kept.size, stored_size=kept.stored_size
@@ -150,13 +162,16 @@ def put(
                 chunk_size=settings.SEND_CHUNK_BYTES,
                 compress=draft.compress,
                 own_local_id=not draft.local_id,
-                resend_of=resend_of,
+                resend_of=earlier,
                 reason=reason,
+                asked_by=asked_by,
                 requested_by=actor.label[:300],
             )
+            if earlier is not None:
+                records.note(earlier, "resent", actor=actor.label, reason=reason, by=message.local_id)
             audit.record(
                 actor=actor,
-                action="message.resent" if resend_of is not None else "message.queued",
+                action="message.resent" if earlier is not None else "message.queued",
                 target=message,
                 team=mailbox.team,
                 reason=reason,
@@ -166,13 +181,32 @@ def put(
                     "workflow_id": draft.workflow_id,
                     "bytes": kept.size,
                     "sha256": kept.sha256,
-                    **({"resend_of": str(resend_of.pk)} if resend_of is not None else {}),
+                    **({"resend_of": str(earlier.pk), "asked_by": asked_by} if earlier is not None else {}),
                 },
             )
     except BaseException:
         payloads.delete(kept.key)
         raise
     return message
+
+
+def _permit(workflow: Workflow, draft: Draft, earlier: Message, again: Again | None) -> None:
+    if again is None and workflow.resend_policy != ResendPolicy.NEVER:
+        raise Refused(
+            f"The same document went to {draft.recipient} within the last 30 days (message "
+            f"{earlier.mesh_id or 'not sent yet'}). Say why you want to send it again."
+        )
+    registry.permit_again(workflow, reason=again.reason if again else "", asked_by=again.asked_by if again else "")
+
+
+def _hold_for_resend(message: Message) -> None:
+    """Two people who send the same message again in the same moment: the second one finds the first one's."""
+    fresh = _fresh(message)
+    if fresh.state != message.state:
+        raise Refused("This message moved on in the meantime. Look at its timeline for what happened.")
+    under_way = fresh.resends.filter(message__state__in=[*TO_SEND, State.UNCERTAIN]).select_related("message").first()
+    if under_way is not None:
+        raise Refused(f"This message is being sent again already, with local ID {under_way.message.local_id}.")
 
 
 def cancel(*, actor: Actor, message: Message, reason: str) -> None:

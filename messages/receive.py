@@ -38,7 +38,7 @@ from mailboxes.models import Mailbox
 from mailboxes.problems import INTERNAL, STORAGE, Problem, explain
 from meshportal.core import lease, payloads
 from meshportal.mesh import Download, MeshClient, MessageHeaders, errors
-from messages import inbox, records
+from messages import inbox, records, registry
 from messages.models import Message, MessageType, Payload
 from messages.states import TRANSITIONS, Direction, State
 
@@ -136,6 +136,7 @@ def _commit(mailbox: Mailbox, message: Message, headers: MessageHeaders, kept: p
             size=kept.size,
             stored_size=kept.stored_size,
         )
+        registry.see(message.team_id, [message.workflow_id])
         if message.message_type == MessageType.REPORT:
             link_report(message)
 

@@ -27,6 +27,7 @@ _KINDS: dict[str, tuple[str, bool]] = {
     "gone": ("MESH no longer offered it", True),
     "left": ("No longer in the inbox", False),
     "report_received": ("A report about this message came in", True),
+    "resent": ("Sent again as a new message", False),
     "queued": ("Put into the outbox", False),
     "sending": ("The first request to MESH was begun", False),
     "accepted": ("Accepted by MESH, which gave it its message ID", False),
@@ -67,6 +68,7 @@ _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "status": ("Answer of MESH", _text),
     "code": ("Code", _text),
     "description": ("MESH said", _text),
+    "by": ("Local ID of the new message", _text),
     "looks": ("Times MESH was asked", _text),
     "already": ("Was already done", _yes),
 }

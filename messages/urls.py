@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from messages.views import acts, body, bulk, detail, lists
+from messages.views import acts, body, bulk, detail, lists, workflows
 
 app_name = "messages"
 
@@ -22,4 +22,7 @@ urlpatterns = [
     path("messages/<uuid:pk>/discard/", acts.Discard.as_view(), name="discard"),
     path("messages/<uuid:pk>/cancel/", acts.Cancel.as_view(), name="cancel"),
     path("messages/<uuid:pk>/decide/", acts.Decide.as_view(), name="decide"),
+    path("messages/<uuid:pk>/resend/", acts.Resend.as_view(), name="resend"),
+    path("workflows/", workflows.WorkflowList.as_view(), name="workflows"),
+    path("workflows/<uuid:pk>/", workflows.WorkflowPage.as_view(), name="workflow"),
 ]

@@ -16,7 +16,7 @@ from mailboxes import polling
 from mailboxes.models import Mailbox
 from mailboxes.problems import explain
 from meshportal.mesh import MessageHeaders, errors
-from messages import inbox, receive, records
+from messages import inbox, receive, records, registry
 from messages.models import Message
 from messages.states import Direction, State
 from messages.tally import Turn
@@ -63,6 +63,7 @@ def look(client: Watcher, message: Message, *, host: str) -> None:
     Message.objects.filter(pk=message.pk, state=State.WATCHED).update(
         sent_at=inbox.sent_at(message, headers), problem_code="", problem="", problem_advice="", **facts
     )
+    registry.see(message.team_id, [facts["workflow_id"]])
 
 
 def watch(turn: Turn, client: Watcher, mesh_ids: Collection[str], *, whole: bool) -> None:

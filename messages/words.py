@@ -247,3 +247,13 @@ def for_service_desk(message: Message) -> str:
         ("Problem", plain(message.problem)),
     ]
     return "\n".join(f"{label}: {text}" for label, text in parts if text)
+
+
+def restore_request(message: Message) -> str:
+    """What to write to the service desk so that it puts a message back into the recipient's inbox; '' when MESH deleted it."""
+    if message.deleted_at <= timezone.now():
+        return ""
+    return (
+        "Please put this message back into the inbox of the recipient's mailbox. It was not collected within 5 days; MESH "
+        f"keeps it until {moment(message.deleted_at)}.\n\n{for_service_desk(message)}"
+    )

@@ -22,6 +22,7 @@ ACTIONS: dict[str, str] = {
     "message.resent": "Message sent again as a new one",
     "message.cancelled": "Message cancelled",
     "message.decided": "Uncertain message decided on",
+    "workflow.reviewed": "Workflow reviewed",
     "mailbox.poll_asked": "Poll asked for",
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
@@ -114,6 +115,11 @@ def _mailbox_changed(event: AuditEvent) -> Told:
     return Told("changed mailbox", f": {'; '.join(changes)}" if changes else "")
 
 
+def _workflow_reviewed(event: AuditEvent) -> Told:
+    changes = [_change(name, event.before.get(name), value) for name, value in sorted(event.after.items())]
+    return Told("reviewed workflow", f": {'; '.join(changes)}" if changes else ", and left it as it is")
+
+
 def _change(name: str, before: Any, after: Any) -> str:
     field = _FIELDS.get(name, name.replace("_", " "))
     if name == "password":
@@ -162,6 +168,7 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "message.resent": _queued("queued, as another one sent again,"),
     "message.cancelled": _plain("cancelled", " before it was sent"),
     "message.decided": _decided,
+    "workflow.reviewed": _workflow_reviewed,
     "mailbox.poll_asked": _plain("asked for a poll of mailbox"),
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,

@@ -23,6 +23,9 @@ from messages import outbox
 from messages.models import Message
 from messages.states import State
 
+# A start that was cut off may have queued the same documents already.
+AGAIN = outbox.Again(reason="The demonstration was cut off", asked_by="the demonstration")
+
 # No mailbox of the sandbox has this ID.
 _NOBODY = "Z99099GP001"
 
@@ -135,7 +138,7 @@ def put(register: Register) -> int:
         # A worker sees the message when it is cancelled already: so it is, before anything of it was sent.
         with transaction.atomic():
             # The register may have been lost where the database was not.
-            row = outbox.put(actor=ACTOR, mailbox=boxes[one.sender], draft=draft, body=[one.body], allow_twin=True)
+            row = outbox.put(actor=ACTOR, mailbox=boxes[one.sender], draft=draft, body=[one.body], again=AGAIN)
             if one.state == State.CANCELLED:
                 outbox.cancel(actor=ACTOR, message=row, reason="It held the letter of another patient.")
         register.note(one.key, str(row.pk))

@@ -36,6 +36,7 @@ NAVIGATION = (
     _Entry("Overview", "console:overview", "mailbox.view"),
     _Entry("Mailboxes", "mailboxes:list", "mailbox.view"),
     _Entry("Messages", "messages:list", "message.view"),
+    _Entry("Workflows", "messages:workflows", "message.view"),
     _Entry("Audit", "console:audit", "audit.view"),
 )
 

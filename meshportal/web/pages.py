@@ -233,6 +233,10 @@ class ActionPage(TeamPage, abstract=True):
         if form is not None and not form.is_valid():
             self.flash_refusal(" ".join(str(sentence) for errors in form.errors.values() for sentence in errors))
             return self.redirect(self._back())
+        return self.carry_out(form)
+
+    def carry_out(self, form: Any) -> HttpResponseBase:
+        """Does the act with its valid form, and goes back with what was done or why not."""
         try:
             done = self.act(form)
         except Refused as refusal:

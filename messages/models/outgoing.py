@@ -23,6 +23,7 @@ class Outgoing(Leased, BaseModel):
     looked_at = models.DateTimeField(null=True, blank=True)
     resend_of = models.ForeignKey(Message, null=True, blank=True, on_delete=models.PROTECT, related_name="resends")
     reason = models.TextField(blank=True)
+    asked_by = models.CharField(max_length=150, blank=True, help_text="Who asked for it to be sent again.")
     requested_by = models.CharField(max_length=300)
 
     class Meta:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from meshportal.accounts import scoping
+from meshportal.core.acts import Refused
+from meshportal.core.payloads import StorageFailed
 from meshportal.web.pages import ActionPage
-from messages import outbox, selectors, services
-from messages.forms import CancelForm, DecideForm, DiscardForm, ReasonedForm
+from messages import outbox, resend, selectors, services
+from messages.forms import CancelForm, DecideForm, DiscardForm, ReasonedForm, ResendForm
 from messages.models import Message
 from messages.views.detail import address, message_context
 
@@ -47,10 +50,10 @@ class ReasonedAct(MessageAct, abstract=True):
     template_name = "messages/detail.html"
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        form = self.form_class(data=request.POST)
-        if form.is_valid():
-            return super().post(request, *args, **kwargs)
         message = self.message()
+        form = self.form_class(data=request.POST, message=message)
+        if form.is_valid():
+            return self.carry_out(form)
         context = message_context(message, self.request.membership, form)
         if context["act_form"] is not form:
             self.flash_refusal(self.not_now)
@@ -95,3 +98,27 @@ class Decide(ReasonedAct):
         if arrived:
             return "Recorded: the message arrived. The portal leaves it alone from now on."
         return "The message is sent again, within about a minute."
+
+
+class Resend(ReasonedAct):
+    """Sends the document of a message again, as a new message."""
+
+    capability = "message.send"
+    form_class = ResendForm
+    not_now = "This message cannot be sent again now. Its page says where it stands."
+
+    def act(self, form: Any) -> str:
+        given = form.cleaned_data
+        try:
+            new = resend.resend(
+                actor=self.actor,
+                message=self.message(),
+                reason=given["reason"],
+                asked_by=given.get("asked_by", ""),
+                recipient=given["recipient"],
+            )
+        except ValidationError as error:
+            raise Refused(f"It cannot be sent again as it was composed. {' '.join(error.messages)}") from None
+        except StorageFailed:
+            raise Refused("The portal could not keep a copy to send: its storage failed. Nothing was queued.") from None
+        return f"Sent again as a new message with local ID {new.local_id}. Both pages show what became of it."

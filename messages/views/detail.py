@@ -12,9 +12,9 @@ from meshportal.accounts import policies
 from meshportal.accounts.models import Membership
 from meshportal.web.masking import mask_subject
 from meshportal.web.pages import DetailPage
-from messages import selectors, timeline, verdicts, words
-from messages.forms import CancelForm, DecideForm, DiscardForm, ReasonedForm
-from messages.models import Message, MessageType
+from messages import registry, resend, selectors, timeline, verdicts, words
+from messages.forms import CancelForm, DecideForm, DiscardForm, ReasonedForm, ResendForm
+from messages.models import Message, MessageType, ResendPolicy
 from messages.states import MEANINGS, TO_SEND, Direction, State
 
 # The portal changes these by itself, so the page looks again while somebody reads it.
@@ -24,6 +24,7 @@ _ACTS: dict[str, tuple[str, type[ReasonedForm], str]] = {
     State.QUARANTINED: ("discard", DiscardForm, "message.discard"),
     State.QUEUED: ("cancel", CancelForm, "message.send"),
     State.UNCERTAIN: ("decide", DecideForm, "message.send"),
+    **dict.fromkeys(resend.SETTLED, ("resend", ResendForm, "message.send")),
 }
 
 
@@ -49,7 +50,11 @@ def act_of(message: Message, membership: Membership, given: forms.BaseForm | Non
     route, form_class, capability = _ACTS.get(message.state, ("", ReasonedForm, ""))
     if not route or not policies.can(membership, capability):
         return "", None
-    return route, given if isinstance(given, form_class) else form_class()
+    form = given if isinstance(given, form_class) else form_class(message=message)
+    if isinstance(form, ResendForm) and (not holds_body(message) or form.workflow.resend_policy == ResendPolicy.NEVER):
+        # There is nothing to send again, or the workflow's rule forbids it outright.
+        return "", None
+    return route, form
 
 
 def message_context(message: Message, membership: Membership, given: forms.BaseForm | None = None) -> dict[str, Any]:
@@ -85,6 +90,9 @@ def message_context(message: Message, membership: Membership, given: forms.BaseF
         "may_retry": may_retry(message, membership),
         "act": act,
         "act_form": act_form,
+        "sendings": [(one, words.Line.of(one)) for one in resend.chain(message)] if sent else [],
+        "workflow": getattr(act_form, "workflow", None) or registry.known(message.team_id, message.workflow_id),
+        "restore_request": words.restore_request(message) if sent and words.recoverable(message) else "",
         "for_service_desk": words.for_service_desk(message),
         "environment": message.environment,
     }

@@ -202,7 +202,9 @@ def put_outgoing(*, mailbox_id: str, recipient: str, sizes: list[int], seed: int
             file_name=f"letter-{seed}-{number}.dat",
             compress=rng.random() < 0.5,
         )
-        message = outbox.put(actor=ACTOR, mailbox=mailbox, draft=draft, body=[body], allow_twin=True)
+        message = outbox.put(
+            actor=ACTOR, mailbox=mailbox, draft=draft, body=[body], again=outbox.Again(reason="a test", asked_by="the recipient")
+        )
         put[message.local_id] = hashlib.sha256(body).hexdigest()
     return put
 
@@ -230,7 +232,13 @@ def stage_outbox(*, mailbox_id: str, recipient: str) -> None:
     kinds = {State.CONFIRMED: "decided_arrived", State.UPLOADING: "accepted"}
     for number, (state, way) in enumerate(ways.items()):
         draft = outbox.Draft(recipient=recipient, workflow_id="TOC_FHIR_IP_DISCH", file_name=f"letter-{number}.txt")
-        message = outbox.put(actor=ACTOR, mailbox=mailbox, draft=draft, body=[f"Letter {number}".encode()], allow_twin=True)
+        message = outbox.put(
+            actor=ACTOR,
+            mailbox=mailbox,
+            draft=draft,
+            body=[f"Letter {number}".encode()],
+            again=outbox.Again(reason="a test", asked_by="the recipient"),
+        )
         Outgoing.objects.filter(message=message).update(due_at=None)
         for to in way:
             changes: dict[str, Any] = {}

@@ -305,5 +305,5 @@ def test_the_number_of_queries_does_not_depend_on_the_history(
     browser = signed_in("manager")
     browser.get(url_of(row))
     # Session, person, membership, message, events, sealed columns, reports, teams.
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         browser.get(url_of(row))

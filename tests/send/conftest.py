@@ -25,9 +25,9 @@ def put(box: Mailbox) -> Callable[..., Message]:
     """Queues a message from the mailbox; fields of outbox.Draft may be given."""
 
     def make(body: bytes = b"a letter", **fields: Any) -> Message:
-        again = fields.pop("allow_twin", True)
+        again = outbox.Again(reason="a test", asked_by="the recipient") if fields.pop("allow_twin", True) else None
         draft = outbox.Draft(**{"recipient": TO, "workflow_id": WORKFLOW, **fields})
-        return outbox.put(actor=ACTOR, mailbox=box, draft=draft, body=[body], allow_twin=again)
+        return outbox.put(actor=ACTOR, mailbox=box, draft=draft, body=[body], again=again)
 
     return make
 

@@ -70,6 +70,7 @@ TEAM_ROUTES = [route for route in ROUTES if "team" in route.arguments]
 def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: MakeMember) -> dict[str, Any]:
     """A mailbox and messages of ``team``, in every state that an act needs, and another team with its own."""
     from certificates.models import ClientIdentity
+    from messages import registry
 
     box = mailbox()
     theirs = mailbox(team=other_team, mailbox_id="RH8HC001")
@@ -77,6 +78,7 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
     quarantined = message(mailbox=box, state="quarantined")
     queued = message(mailbox=box, state="queued", body=b"a letter to go", subject="PLANTED-SUBJECT")
     uncertain = message(mailbox=box, state="uncertain", body=b"a letter gone", subject="PLANTED-SUBJECT")
+    returned = message(mailbox=box, state="returned", body=b"a letter that came back", subject="PLANTED-SUBJECT")
     message(mailbox=theirs, body=b"their letter")
     message(mailbox=theirs, state="returned", body=b"their letter that came back")
     return {
@@ -86,6 +88,8 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "quarantined": quarantined,
         "queued": queued,
         "uncertain": uncertain,
+        "returned": returned,
+        "workflow": registry.known(team.pk, "TOC_FHIR_IP_DISCH"),
         "identity": ClientIdentity.objects.get(team=team),
     }
 
@@ -94,9 +98,11 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
     """The addresses of ``route`` for objects of the team that are there."""
     if "pk" not in route.arguments:
         return [route.url(team=world["team"].slug)]
-    of_messages = ["stored", "quarantined", "queued", "uncertain"]
+    of_messages = ["stored", "quarantined", "queued", "uncertain", "returned"]
     kinds = {"mailboxes": ["mailbox"], "messages": of_messages, "certificates": ["identity"]}
     of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox")
+    if route.name == "messages:workflow":
+        return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
     names = ["mailbox"] if of_mailbox else kinds[route.name.partition(":")[0]]
     return [route.url(team=world["team"].slug, pk=world[name].pk) for name in names]
 

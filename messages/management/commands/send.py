@@ -30,7 +30,10 @@ class Command(BaseCommand):
         parser.add_argument("--file-name", help="as the recipient sees it (the file's own name when not given)")
         parser.add_argument("--content-type", default="")
         parser.add_argument("--compress", action="store_true", help="compress it for the way")
-        parser.add_argument("--again", action="store_true", help="send it although the same went there within 30 days")
+        parser.add_argument("--again", metavar="REASON", help="why it is sent although the same went there within 30 days")
+        parser.add_argument(
+            "--asked-by", default="", help="who asked for it to be sent again, where the workflow's rule wants that"
+        )
         parser.add_argument("--environment", choices=Environment.values)
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -47,6 +50,7 @@ class Command(BaseCommand):
             content_type=options["content_type"],
             compress=options["compress"],
         )
+        again = None if options["again"] is None else outbox.Again(reason=options["again"], asked_by=options["asked_by"])
         try:
             with path.open("rb") as file:
                 message = outbox.put(
@@ -54,12 +58,12 @@ class Command(BaseCommand):
                     mailbox=mailbox,
                     draft=draft,
                     body=iter(lambda: file.read(_BLOCK), b""),
-                    allow_twin=options["again"],
+                    again=again,
                 )
         except ValidationError as error:
             raise CommandError(sentences(error)) from None
         except Refused as refusal:
-            raise CommandError(f"{refusal} (--again)") from None
+            raise CommandError(f"{refusal} (--again, --asked-by)") from None
         except StorageFailed as error:
             raise CommandError(f"The portal could not keep the file: {error}") from None
         except OSError as error:
