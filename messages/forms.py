@@ -144,6 +144,16 @@ class CancelManyForm(ReasonedForm):
     )
 
 
+class ResendManyForm(ReasonedForm):
+    """Why several documents go out again, each to its own recipient."""
+
+    reason = _reason_field(
+        "Why are they sent again?",
+        example="the mailbox was switched off over the weekend.",
+        missing="Say why they are sent again",
+    )
+
+
 class DecideForm(ReasonedForm):
     """What a person found out about a message of which nobody knows whether MESH accepted it."""
 

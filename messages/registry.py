@@ -65,9 +65,9 @@ def see(team_id: Any, workflow_ids: Iterable[str]) -> None:
 
 
 def of(team: Team) -> QuerySet[Workflow]:
-    """The team's workflows, those that nobody reviewed first; the well-known ids are among them from the start."""
+    """The team's workflows, the unknown ones first, then those that nobody reviewed; the well-known ids are among them from the start."""
     see(team.pk, [*_KNOWN, *(f"{workflow_id}{ACK}" for workflow_id in _KNOWN)])
-    return Workflow.objects.filter(team=team).order_by(F("reviewed_at").asc(nulls_first=True), "workflow_id")
+    return Workflow.objects.filter(team=team).order_by(F("reviewed_at").asc(nulls_first=True), "name", "workflow_id")
 
 
 def known(team_id: Any, workflow_id: str) -> Workflow:
@@ -78,6 +78,14 @@ def known(team_id: Any, workflow_id: str) -> Workflow:
         see(team_id, [workflow_id])
         found = rows.first()
     return found or _row(team_id, workflow_id)
+
+
+def rules(team_id: Any, workflow_ids: Iterable[str]) -> dict[str, str]:
+    """The resend policy of each workflow id."""
+    wanted = set(workflow_ids)
+    see(team_id, wanted)
+    found = Workflow.objects.filter(team_id=team_id, workflow_id__in=wanted)
+    return dict(found.values_list("workflow_id", "resend_policy"))
 
 
 def permit_again(workflow: Workflow, *, reason: str, asked_by: str) -> None:

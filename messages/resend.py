@@ -17,7 +17,7 @@ from meshportal.audit.actors import Actor
 from meshportal.core import payloads
 from meshportal.core.acts import Refused
 from messages import outbox
-from messages.models import Message
+from messages.models import Message, ResendPolicy
 from messages.states import Direction, State
 
 # What has come to an end, for whatever reason.
@@ -29,6 +29,20 @@ _GONE = (
     "The portal does not hold the body of this message any more, so it cannot send it again. Send the document from where it "
     "came from, or have the service desk put the message back while that is possible."
 )
+
+
+def not_with_others(message: Message, rule: str) -> str:
+    """Why a message is not sent again together with others: ``rule`` is its workflow's. '' when it can be."""
+    if message.state not in SETTLED:
+        return "It has not come to an end yet."
+    if message.state in ARRIVED:
+        return "A client of the recipient has collected it: send it again from its own page."
+    if rule == ResendPolicy.NEVER:
+        return "Its workflow’s rule is that it is never sent again."
+    if rule == ResendPolicy.ON_REQUEST:
+        return "Its recipient must ask for it: send it again from its own page, and say who asked."
+    payload = getattr(message, "payload", None)
+    return "" if payload is not None and payload.purged_at is None else "The portal does not hold its body any more."
 
 
 def resend(*, actor: Actor, message: Message, reason: str, asked_by: str = "", recipient: str = "") -> Message:

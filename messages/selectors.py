@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.models import QuerySet
 
@@ -55,6 +56,13 @@ def whole() -> QuerySet[Message]:
     return Message.objects.select_related("team", "mailbox__organisation", "payload", "outgoing", "linked_message").defer(
         *SEALED, *linked, "search", "mailbox__password"
     )
+
+
+def to_resend(team: Team, keys: list[Any]) -> QuerySet[Message]:
+    """Sent messages of the team with what sending them again needs, newest first."""
+    rows = in_team(Message, team).filter(pk__in=keys, direction=Direction.OUT)
+    found = rows.select_related("mailbox__team", "outgoing", "payload")
+    return found.defer("headers", "search", "mailbox__password").order_by("-seen_at", "-pk")
 
 
 def sealed_of(message: Message) -> Sealed:

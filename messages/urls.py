@@ -14,6 +14,7 @@ urlpatterns = [
     path("mailboxes/<uuid:pk>/inbox/", lists.MailboxInbox.as_view(), name="inbox"),
     path("mailboxes/<uuid:pk>/outbox/", lists.MailboxOutbox.as_view(), name="mailbox-outbox"),
     path("messages/sent/cancel/", bulk.CancelMany.as_view(), name="cancel-many"),
+    path("messages/sent/resend/", bulk.ResendMany.as_view(), name="resend-many"),
     path("messages/retry/", bulk.RetryMany.as_view(), name="retry-many"),
     path("messages/<uuid:pk>/", detail.MessagePage.as_view(), name="detail"),
     path("messages/<uuid:pk>/body/", body.BodyPage.as_view(), name="body"),

@@ -20,15 +20,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from mailboxes.selectors import only_environment
 from meshportal.core.acts import Refused
+from meshportal.core.payloads import StorageFailed
 from meshportal.web.pages import ActionPage, ListPage
-from messages import outbox, selectors, services, words
-from messages.forms import CancelManyForm
+from messages import outbox, registry, resend, selectors, services, words
+from messages.forms import CancelManyForm, ResendManyForm
 from messages.models import Message
 from messages.states import Direction, State
 
@@ -142,6 +144,44 @@ class CancelMany(SelectedAct):
         reason = form.cleaned_data["reason"]
         outcome = each(lambda row: outbox.cancel(actor=self.actor, message=row, reason=reason), rows)
         return self.tell(outcome, f"{many(outcome.done)} cancelled. Nothing of {_them(outcome.done)} was sent.")
+
+
+class ResendMany(SelectedAct):
+    """Sends documents again, each as a new message: first which of those ticked and why, then the act."""
+
+    capability = "message.send"
+    template_name = "messages/resend_many.html"
+    direction = Direction.OUT
+    route = "messages:outbox"
+
+    def answer(self, rows: list[Message]) -> HttpResponseBase:
+        rows = list(selectors.to_resend(self.team, [row.pk for row in rows]))
+        rules = registry.rules(self.team.pk, [row.workflow_id for row in rows])
+        why_not = {row.pk: resend.not_with_others(row, rules.get(row.workflow_id, "")) for row in rows}
+        form = ResendManyForm(data=self.request.POST if "confirmed" in self.request.POST else None)
+        if not form.is_valid():
+            return self.render(
+                status=422 if form.is_bound else 200,
+                form=form,
+                rows=[words.Line.of(row) for row in rows if not why_not[row.pk]],
+                left=[(words.Line.of(row), why_not[row.pk]) for row in rows if why_not[row.pk]],
+                back=self._back(),
+                environment=only_environment(self.team),
+            )
+        reason = form.cleaned_data["reason"]
+
+        def act(row: Message) -> None:
+            if why_not[row.pk]:
+                raise Refused(why_not[row.pk])
+            try:
+                resend.resend(actor=self.actor, message=row, reason=reason)
+            except ValidationError as error:
+                raise Refused(" ".join(error.messages)) from None
+            except StorageFailed:
+                raise Refused("The portal could not keep a copy to send: its storage failed.") from None
+
+        outcome = each(act, rows)
+        return self.tell(outcome, f"{many(outcome.done)} sent again, as {'a new one' if outcome.done == 1 else 'new ones'}.")
 
 
 class RetryMany(SelectedAct):

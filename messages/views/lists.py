@@ -66,7 +66,6 @@ class MessageList(ListPage, abstract=True):
         context["narrowed"] = any(value for name, value in self.request.GET.items() if name != "cursor")
         context["sent"] = self.direction == Direction.OUT
         context["selectable"] = self.selectable([line.message for line in context["rows"]])
-        context["fitting"] = self.fitting()
         return context
 
     def selectable(self, rows: list[Message]) -> set[Any]:
@@ -74,12 +73,6 @@ class MessageList(ListPage, abstract=True):
         if self.direction == Direction.OUT:
             return {row.pk for row in rows} if policies.can(self.request.membership, "message.send") else set()
         return {row.pk for row in rows if may_retry(row, self.request.membership)}
-
-    def fitting(self) -> str:
-        """The query that finds in the team's list what this list is narrowed to."""
-        query = self.request.GET.copy()
-        query.pop("cursor", None)
-        return query.urlencode()
 
 
 class TeamMessages(MessageList):
@@ -155,9 +148,6 @@ class MailboxInbox(MessageList):
 
     def counted(self) -> QuerySet[Message]:
         return selectors.counted(self.team, self.mailbox)
-
-    def fitting(self) -> str:
-        return f"{super().fitting()}&mailbox={self.mailbox.pk}"
 
     def context(self, **extra: Any) -> dict[str, Any]:
         return super().context(mailbox=self.mailbox, environment=self.mailbox.environment, **extra)

@@ -19,7 +19,7 @@ MOST = 500
 
 
 class WorkflowList(TeamPage):
-    """Every workflow of the team, those that nobody reviewed first."""
+    """Every workflow of the team, the unknown ones first."""
 
     capability = "message.view"
     template_name = "messages/workflows.html"
@@ -28,8 +28,8 @@ class WorkflowList(TeamPage):
     def context(self, **extra: Any) -> dict[str, Any]:
         found = list(registry.of(self.team)[: MOST + 1])
         rows = [(workflow, words.plain(workflow.workflow_id)) for workflow in found[:MOST]]
-        unreviewed = sum(workflow.reviewed_at is None for workflow, _ in rows)
-        return super().context(rows=rows, more=len(found) > MOST, unreviewed=unreviewed, **extra)
+        unknown = sum(not workflow.name for workflow, _ in rows)
+        return super().context(rows=rows, more=len(found) > MOST, unknown=unknown, **extra)
 
 
 class WorkflowPage(FormPage):

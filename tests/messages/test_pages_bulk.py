@@ -10,7 +10,7 @@ import pytest
 from django.urls import reverse
 
 from meshportal.audit.models import AuditEvent
-from messages.models import MessageEvent
+from messages.models import Message, MessageEvent
 from messages.states import State
 from messages.views import bulk
 
@@ -66,23 +66,38 @@ def test_rows_can_be_ticked_by_those_who_may_act(signed_in: Any, message: Any, a
     assert str(other.pk) in html(browser.get(address("list")))
 
 
-def test_sending_again_shows_where_that_page_exists(signed_in: Any, message: Any, address: Any) -> None:
-    """Another part of the portal brings the page; a list without it must work too."""
-    from django.urls import NoReverseMatch
-
-    row = message(state="returned")
+# --- Sending again ------------------------------------------------------------------------------------------------------
+def test_sending_again_asks_why_first_and_leaves_what_may_not_go(signed_in: Any, message: Any, address: Any) -> None:
+    """One gesture: every row of the audit carries the same request. What a rule, a state or a lost body forbids is said."""
+    rows = [message(state="returned", body=b"a letter", file_name=f"letter-{number}.pdf") for number in range(2)]
+    left = [
+        message(state="returned", body=b"on request", workflow_id="UNHEARD_OF"),
+        message(state="returned", body=b"never", workflow_id="UNHEARD_OF_ACK"),
+        message(state="collected", body=b"there"),
+        message(state="accepted", body=b"waiting"),
+        message(state="expired"),
+    ]
     browser = signed_in("operator")
-    page = html(browser.get(address("outbox"), {"state": "returned", "workflow": "TOC*", "cursor": "x"}))
-    of_mailbox = html(browser.get(address("mailbox-outbox", row.mailbox), {"state": "returned"}))
-    try:
-        url = address("resend-many")
-    except NoReverseMatch:
-        assert "again" not in page[page.index("data-selection") : page.index("</form>", page.index("data-selection"))]
-        return
-    assert f'formaction="{url}"' in page
-    assert f'href="{url}?state=returned&amp;workflow=TOC%2A">Send all 1 that fit again' in page
-    assert f'href="{url}?state=returned&amp;mailbox={row.mailbox_id}"' in of_mailbox
-    assert "Send all" not in html(browser.get(address("outbox")))
+    before = Message.objects.count()
+    page = html(browser.post(address("resend-many"), ticked(*rows, *left)))
+    assert "Send 2 messages again" in page
+    assert set(re.findall(r'name="message" value="([^"]+)"', page)) == {str(row.pk) for row in rows}
+    for words in ("say who asked", "never sent again", "collected it", "not come to an end", "hold its body"):
+        assert words in page, words
+    assert "Say why they are sent again" in html(browser.post(address("resend-many"), ticked(*rows, confirmed="1")), 422)
+    assert Message.objects.count() == before
+    reason = "the mailbox was off"
+    page = html(browser.post(address("resend-many"), ticked(*rows, *left, confirmed="1", reason=reason), follow=True))
+    assert "2 messages sent again, as new ones" in page
+    assert "never sent again" in page
+    new = Message.objects.filter(outgoing__resend_of__in=rows)
+    assert (new.count(), Message.objects.count()) == (2, before + 2)
+    events = AuditEvent.objects.filter(action="message.resent")
+    assert {event.reason for event in events} == {reason}
+    assert (events.count(), len({event.request_id for event in events})) == (2, 1)
+    page = html(browser.post(address("resend-many"), ticked(*rows, confirmed="1", reason=reason), follow=True))
+    assert "being sent again already" in page
+    assert Message.objects.count() == before + 2
 
 
 # --- Cancelling ---------------------------------------------------------------------------------------------------------
