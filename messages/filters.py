@@ -26,6 +26,7 @@ TOO_SHORT = "Enter at least three letters or digits of a message ID, a file name
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 WAITING = "waiting"
 NOT_COLLECTED = "not-collected"
+UNMATCHED = "unmatched"
 # Several states under one name, for the filter and for saved views.
 _GROUPS: dict[str, tuple[State, ...]] = {IN_THE_INBOX: IN_INBOX, WAITING: TO_SEND, NOT_COLLECTED: UNCOLLECTED}
 
@@ -119,6 +120,12 @@ class _BoxFilter(filters.FilterSet):  # type: ignore[misc]
         group = _GROUPS.get(state)
         return rows.filter(state=state) if group is None else rows.filter(state__in=[str(known) for known in group])
 
+    def by_type(self, rows: QuerySet[Message], _name: str, kind: str) -> QuerySet[Message]:
+        """A type, or the reports about messages that the portal does not know."""
+        if kind == UNMATCHED:
+            return rows.filter(message_type=MessageType.REPORT, linked_message__isnull=True)
+        return rows.filter(message_type=kind)
+
     def by_workflow(self, rows: QuerySet[Message], _name: str, text: str) -> QuerySet[Message]:
         """The whole workflow ID, or its beginning with ``*`` behind."""
         return _by_name(rows, "workflow_id", text)
@@ -182,8 +189,8 @@ class InboxFilter(_BoxFilter):
     sender = _text_field("From mailbox", "by_sender")
     type = filters.ChoiceFilter(
         label="Type",
-        field_name="message_type",
-        choices=MessageType.choices,
+        method="by_type",
+        choices=[*MessageType.choices, (UNMATCHED, "Report that matches no message")],
         empty_label="Any",
         error_messages={"invalid_choice": "There is no type %(value)s."},
     )

@@ -17,7 +17,16 @@ from mailboxes.selectors import only_environment
 from meshportal.accounts import scoping
 from meshportal.web.pages import ListPage
 from messages import selectors, words
-from messages.filters import IN_THE_INBOX, NOT_COLLECTED, WAITING, InboxFilter, MessageFilter, OutboxFilter, SentFilter
+from messages.filters import (
+    IN_THE_INBOX,
+    NOT_COLLECTED,
+    UNMATCHED,
+    WAITING,
+    InboxFilter,
+    MessageFilter,
+    OutboxFilter,
+    SentFilter,
+)
 from messages.models import MessageType
 from messages.states import IN, MEANINGS, OUT, Direction, State
 
@@ -38,6 +47,7 @@ _VIEWS: dict[Direction, tuple[tuple[str, dict[str, str]], ...]] = {
         ("In the MESH inbox", {"state": IN_THE_INBOX}),
         ("Needs a person", {"state": State.QUARANTINED}),
         ("Reports", {"type": MessageType.REPORT}),
+        ("Unmatched reports", {"type": UNMATCHED}),
     ),
     Direction.OUT: (
         ("All", {}),
