@@ -127,7 +127,12 @@ RETRY_BASE_SECONDS = env.integer("MESHPORTAL_RETRY_BASE_SECONDS", 60, minimum=1,
 # A download that fails by itself is put aside after so many tries; one that fails with the network gets many more.
 MAX_ATTEMPTS = env.integer("MESHPORTAL_MAX_ATTEMPTS", 5, minimum=1, maximum=100)
 MAX_NETWORK_ATTEMPTS = env.integer("MESHPORTAL_MAX_NETWORK_ATTEMPTS", 30, minimum=1, maximum=1000)
-# MESH API specification, Send message: less than 100 MB a request. 20 MB was ever allowed everywhere.
+# MESH API specification, Send message: less than 100 MB a request; what stands before an environment may take less.
+MESH_MAX_REQUEST_BYTES = {
+    name: env.integer(f"MESHPORTAL_{name.upper()}_MAX_REQUEST_MB", 100, minimum=1, maximum=100) * 1_000_000
+    for name in ("live", "int", "sandbox")
+}
+# 20 MB was ever allowed everywhere.
 SEND_CHUNK_BYTES = env.integer("MESHPORTAL_SEND_CHUNK_MB", 20, minimum=1, maximum=99) * 1_000_000
 SEND_THREADS = env.integer("MESHPORTAL_SEND_THREADS", 4, minimum=1, maximum=100)
 # How long after an unanswered send MESH is first asked whether it has it; the waits double from there.

@@ -9,7 +9,7 @@ from django.conf import settings
 from meshportal.audit import context
 from meshportal.core.pool import Pool
 from messages import send, track
-from messages.models import Outgoing
+from messages.models import Message, Outgoing
 from messages.states import TO_TRACK
 
 QUEUE = "send"
@@ -30,4 +30,8 @@ def run_due() -> int:
 def work(outgoing: Outgoing) -> None:
     """Sends, or looks, as the state of the message says."""
     with context.request():
-        (track if outgoing.message.state in TO_TRACK else send).work(outgoing)
+        (track if _state(outgoing) in TO_TRACK else send).work(outgoing)
+
+
+def _state(outgoing: Outgoing) -> str:
+    return Message.objects.values_list("state", flat=True).get(pk=outgoing.message_id)

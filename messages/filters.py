@@ -29,6 +29,7 @@ _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ
 WAITING = "waiting"
 NOT_COLLECTED = "not-collected"
 RECOVERABLE = "recoverable"
+UNMATCHED = "unmatched"
 # The choice beside the days: the inbox has let go of the message.
 AFTER_LAST_DAY = "over"
 # Several states under one name, for the filter and for saved views.
@@ -75,7 +76,12 @@ class _Written(Value):
 
 
 def type_is(kind: str) -> Q:
-    """Messages of this :class:`MessageType`. Raises ValueError for one that there is not."""
+    """Messages of this :class:`MessageType`, or the reports about messages that the portal does not know.
+
+    Raises ValueError for a type that there is not.
+    """
+    if kind == UNMATCHED:
+        return type_is(MessageType.REPORT) & Q(linked_message__isnull=True)
     return Q(Exact(F("message_type"), _Written(kind)))
 
 
@@ -220,8 +226,8 @@ class InboxFilter(_BoxFilter):
     sender = _text_field("From mailbox", "by_sender")
     type = filters.ChoiceFilter(
         label="Type",
-        choices=MessageType.choices,
         method="by_type",
+        choices=[*MessageType.choices, (UNMATCHED, "Report that matches no message")],
         empty_label="Any",
         error_messages={"invalid_choice": "There is no type %(value)s."},
     )

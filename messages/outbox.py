@@ -103,6 +103,11 @@ def twin(mailbox: Mailbox, draft: Draft, sha256: str) -> Message | None:
     )
 
 
+def chunk_bytes(mailbox: Mailbox) -> int:
+    """The clear bytes of each chunk: what is set, and below the environment's limit even where gzip makes them more."""
+    return min(settings.SEND_CHUNK_BYTES, settings.MESH_MAX_REQUEST_BYTES[mailbox.environment] * 99 // 100)
+
+
 def put(
     *,
     actor: Actor,
@@ -148,7 +153,8 @@ def put(
         reason = again.reason.strip() if again and earlier else ""
         asked_by = again.asked_by.strip()[:150] if again and earlier else ""
         message.size = kept.size
-        message.chunk_count = max(1, -(-kept.size // settings.SEND_CHUNK_BYTES))
+        chunk_size = chunk_bytes(mailbox)
+        message.chunk_count = max(1, -(-kept.size // chunk_size))
         with transaction.atomic():
             if again is not None and again.of is not None:
                 _hold_for_resend(again.of)
@@ -159,7 +165,7 @@ def put(
             Outgoing.objects.create(
                 message=message,
                 due_at=timezone.now(),
-                chunk_size=settings.SEND_CHUNK_BYTES,
+                chunk_size=chunk_size,
                 compress=draft.compress,
                 own_local_id=not draft.local_id,
                 resend_of=earlier,

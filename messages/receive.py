@@ -38,8 +38,8 @@ from mailboxes.models import Mailbox
 from mailboxes.problems import INTERNAL, STORAGE, Problem, explain
 from meshportal.core import lease, payloads
 from meshportal.mesh import Download, MeshClient, MessageHeaders, errors
-from messages import inbox, records, registry
-from messages.models import Message, MessageType, Payload
+from messages import inbox, records, refusals, registry
+from messages.models import Message, MessageType, Outgoing, Payload
 from messages.states import TRANSITIONS, Direction, State
 
 log = structlog.get_logger("messages.receive")
@@ -47,6 +47,8 @@ log = structlog.get_logger("messages.receive")
 _LONGEST_WAIT = timedelta(hours=1)
 # How long after it was found gone a message that is listed all the same is asked for again.
 _GONE_REST = timedelta(hours=1)
+# The service desk can put a returned message back; that is looked for as rarely as everything that is old.
+_LOOK_FOR_RESTORED = timedelta(days=1)
 # What comes from the network, the service or what stands between: it says nothing about the one message.
 _OUTSIDE = (
     errors.ConnectionFailed,
@@ -146,7 +148,7 @@ def link_report(report: Message) -> None:
 
     By the message id alone: local ids are not unique, and sources disagree on what the address of a report means.
     """
-    if not report.linked_mesh_id:
+    if not report.linked_mesh_id or report.linked_message_id:
         return
     failed = (
         Message.objects.filter(team_id=report.team_id, environment=report.environment, mesh_id=report.linked_mesh_id)
@@ -159,13 +161,14 @@ def link_report(report: Message) -> None:
 
 
 def _uncertain_that_failed(report: Message) -> Message | None:
-    """A sent message whose id never reached us, recognised by a local id that the portal made and nobody else has."""
+    """A sent message whose id never reached us, recognised by a local id that the portal made and nobody else has. A
+    person may have decided meanwhile that it arrived."""
     if not report.local_id:
         return None
     found = Message.objects.filter(
         mailbox_id=report.mailbox_id,
         direction=Direction.OUT,
-        state=State.UNCERTAIN,
+        state__in=[State.UNCERTAIN, State.CONFIRMED],
         local_id=report.local_id,
         outgoing__own_local_id=True,
     ).first()
@@ -178,6 +181,8 @@ def _uncertain_that_failed(report: Message) -> Message | None:
 def _link(report: Message, failed: Message) -> None:
     Message.objects.filter(pk=report.pk).update(linked_message=failed)
     report.linked_message = failed
+    # Whoever else is about to change the message has done so, or waits until this is committed.
+    failed.state = Message.objects.select_for_update(of=("self",)).values_list("state", flat=True).get(pk=failed.pk)
     facts = {"code": report.status_code, "description": report.status_description, "report": str(report.pk)}
     if failed.direction == Direction.OUT and State.RETURNED in TRANSITIONS[failed.state]:
         records.move(
@@ -190,12 +195,28 @@ def _link(report: Message, failed: Message) -> None:
             status_description=report.status_description,
             status_at=report.status_at,
         )
+        restorable = refusals.restorable(report.status_code, report.status_description)
+        Outgoing.objects.filter(message=failed).update(due_at=timezone.now() + _LOOK_FOR_RESTORED if restorable else None)
     else:
         records.note(failed, "report_received", **facts)
 
 
+def link_earlier_report(message: Message) -> None:
+    """A report that came while an uncertain ``message`` was still thought to be on its way. Needs a transaction."""
+    waiting = Message.objects.filter(
+        mailbox_id=message.mailbox_id,
+        message_type=MessageType.REPORT,
+        local_id=message.local_id,
+        seen_at__gte=message.seen_at,
+        linked_message__isnull=True,
+    )
+    report = waiting.defer("headers", "subject", "recipient_sealed").order_by("-seen_at").first()
+    if report is not None:
+        link_report(report)
+
+
 def link_waiting_reports(message: Message) -> None:
-    """Reports about ``message`` that came before its own id was known."""
+    """Reports about ``message`` that came before its own id was known. Needs a transaction."""
     waiting = Message.objects.filter(
         team_id=message.team_id,
         environment=message.environment,
@@ -203,7 +224,7 @@ def link_waiting_reports(message: Message) -> None:
         linked_mesh_id=message.mesh_id,
         linked_message__isnull=True,
     )
-    for report in waiting:
+    for report in waiting.defer("headers", "subject", "recipient_sealed"):
         _link(report, message)
 
 

@@ -65,7 +65,7 @@ def see(team_id: Any, workflow_ids: Iterable[str]) -> None:
 
 
 def of(team: Team) -> QuerySet[Workflow]:
-    """The team's workflows, the unknown ones first, then those that nobody reviewed; the well-known ids are among them from the start."""
+    """The team's workflows, the unknown ones first, then those that nobody reviewed. Well-known ids are there from the start."""
     see(team.pk, [*_KNOWN, *(f"{workflow_id}{ACK}" for workflow_id in _KNOWN)])
     return Workflow.objects.filter(team=team).order_by(F("reviewed_at").asc(nulls_first=True), "name", "workflow_id")
 

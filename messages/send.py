@@ -20,12 +20,13 @@ MESH API specification, Send message: there is no idempotency key, so repeating 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from mailboxes import connections
@@ -34,13 +35,22 @@ from mailboxes.problems import UNREADABLE_SECRET, NotConfigured, Problem, explai
 from meshportal.core import lease, payloads
 from meshportal.core.crypto import CannotUnseal
 from meshportal.mesh import MeshClient, errors
-from messages import receive, records, refusals
+from messages import receive, records, refusals, shares
 from messages.models import Message, Outcome, Outgoing, SendAttempt
-from messages.states import TO_SEND, State
+from messages.states import TO_SEND, TRANSITIONS, State
 
 log = structlog.get_logger("messages.send")
 
 SENDER = "meshportal sender"
+# Read in the round itself, where keys that do not open them are a sentence.
+SEALED = ("subject", "recipient_sealed", "headers", "mailbox__password", "mailbox__identity__private_key")
+# What tracking says of a message that MESH has all of.
+SETTLED = ("accepted", "acknowledged", "undeliverable", "error")
+_LONGEST_RETRY_AFTER = timedelta(days=1)
+
+
+class Paused(Exception):
+    """The mailbox was paused meanwhile: not one more request."""
 
 
 def lease_duration() -> timedelta:
@@ -49,21 +59,24 @@ def lease_duration() -> timedelta:
 
 
 def claim_due() -> Outgoing | None:
-    """Claims the message that has waited to be sent for longest; None when none is due. A paused mailbox sends nothing."""
+    """Claims the message that has waited to be sent for longest; None when none is due. A paused mailbox sends nothing;
+    what a dead worker left behind is settled there too, since that asks nothing of MESH."""
     due = (
         Outgoing.objects.filter(due_at__lte=timezone.now(), message__state__in=TO_SEND)
-        .exclude(message__mailbox__mode=Mode.PAUSED)
+        .exclude(~Q(message__state=State.SENDING), message__mailbox__mode=Mode.PAUSED)
         .order_by("due_at")
     )
     if not due.exists():
         return None
-    claimed = lease.claim(due, limit=1, duration=lease_duration())
+    full = shares.full_mailboxes()
+    rows = due.exclude(message__mailbox_id__in=full) if full else due
+    claimed = lease.claim(rows, limit=1, duration=lease_duration())
     return claimed[0] if claimed else None
 
 
 def work(outgoing: Outgoing) -> None:
     """Sends, or goes on sending, a message whose lease the caller claimed, and gives it back."""
-    message = Message.objects.select_related("mailbox__identity", "payload").get(pk=outgoing.message_id)
+    message = Message.objects.select_related("mailbox__identity", "payload").defer(*SEALED).get(pk=outgoing.message_id)
     outgoing.message = message
     try:
         with lease.kept_alive(outgoing, lease_duration()):
@@ -71,11 +84,10 @@ def work(outgoing: Outgoing) -> None:
     except lease.LeaseLost:
         log.warning("lease_lost", message=str(message.pk))
         return
-    except records.Moved:
-        # A person cancelled it in the very moment, or another worker settled it: nothing was sent by us.
+    except (records.Moved, Paused):
+        # A person cancelled or paused it in the very moment, or another worker settled it: nothing was sent by us.
         wait = timedelta(0)
-    due_at = None if wait is None else timezone.now() + wait
-    lease.release(outgoing, due_at=due_at, tries=outgoing.tries)
+    shares.give_back(outgoing, message, wait, tries=outgoing.tries)
 
 
 def _work(outgoing: Outgoing, message: Message) -> timedelta | None:
@@ -87,18 +99,20 @@ def _work(outgoing: Outgoing, message: Message) -> timedelta | None:
         return timedelta(0)
     outgoing.tries += 1
     mailbox = message.mailbox
+    payload = getattr(message, "payload", None)
+    if payload is None or payload.purged_at is not None:
+        _refuse(message, refusals.BODY_MISSING)
+        return None
     try:
         client = connections.client_for(mailbox)
+        # Opened before anything is begun.
+        _ = message.subject, message.recipient_sealed
     except NotConfigured as error:
         return _later(outgoing, message, error.problem)
     except CannotUnseal:
         return _later(outgoing, message, UNREADABLE_SECRET)
     except errors.MeshError as error:
         return _later(outgoing, message, explain(error, host=_host(mailbox)))
-    payload = getattr(message, "payload", None)
-    if payload is None or payload.purged_at is not None:
-        _refuse(message, refusals.BODY_MISSING)
-        return None
     sending = _Sending(outgoing, message, client, payload.storage_key)
     try:
         if message.state == State.QUEUED:
@@ -107,13 +121,16 @@ def _work(outgoing: Outgoing, message: Message) -> timedelta | None:
             sending.go_on()
     except errors.SendUncertain as error:
         sending.ended(Outcome.UNCERTAIN, str(error))
-        return _uncertain(message, str(error))
+        wait = _uncertain(message, str(error))
+        if shares.concerns_mailbox(error):
+            shares.hold_back(message, TO_SEND, wait)
+        return wait
+    except errors.UploadFinalised as error:
+        return sending.finalised(error)
     except errors.MeshError as error:
         return sending.failed(error)
     except (payloads.PayloadMissing, payloads.PayloadUnreadable):
-        sending.ended(Outcome.FAILED, refusals.BODY_MISSING.sentence)
-        _refuse(message, refusals.BODY_MISSING)
-        return None
+        return sending.unreadable()
     return first_look()
 
 
@@ -137,6 +154,7 @@ class _Sending:
         message, outgoing = self._message, self._outgoing
         with transaction.atomic():
             lease.hold(outgoing)
+            self._check_mode()
             records.move(message, State.SENDING, kind="sending", actor=SENDER)
             self._begin(1)
         self._client.send(
@@ -173,11 +191,23 @@ class _Sending:
     def _begin(self, chunk: int) -> None:
         if chunk > 1:
             lease.extend(self._outgoing, lease_duration())
+            self._check_mode()
         self._attempt = SendAttempt.objects.create(message=self._message, chunk=chunk, began_at=timezone.now())
+
+    def _check_mode(self) -> None:
+        if Mailbox.objects.filter(pk=self._message.mailbox_id, mode=Mode.PAUSED).exists():
+            raise Paused
 
     def _accepted(self, mesh_id: str) -> None:
         # Whoever holds the lease by now: the id is the only handle on the message, and must not be lost.
-        accepted(self._message, mesh_id, chunks=self._outgoing.chunk_total, next_chunk=2)
+        try:
+            accepted(self._message, mesh_id, chunks=self._outgoing.chunk_total, next_chunk=2)
+        except records.Moved:
+            self.ended(Outcome.ACCEPTED)
+            raise
+        except DatabaseError:
+            log.error("accepted_but_not_committed", message=str(self._message.pk), message_id=mesh_id)
+            raise
         self.ended(Outcome.ACCEPTED)
 
     def _taken(self, chunk: int) -> None:
@@ -186,8 +216,23 @@ class _Sending:
         if chunk < outgoing.chunk_total:
             outgoing.next_chunk = chunk + 1
             Outgoing.objects.filter(pk=outgoing.pk).update(next_chunk=outgoing.next_chunk)
-        else:
-            records.move(message, State.ACCEPTED, kind="all_sent", actor=SENDER, problem_code="", problem="", problem_advice="")
+        elif message.state == State.UPLOADING:
+            self._all_sent()
+
+    def _all_sent(self) -> None:
+        records.move(self._message, State.ACCEPTED, kind="all_sent", actor=SENDER, problem_code="", problem="", problem_advice="")
+
+    def finalised(self, error: errors.UploadFinalised) -> timedelta | None:
+        """MESH says that it has all of the message; tracking says whether that is so, and the next look what became of it."""
+        try:
+            found = self._client.track(self._message.mesh_id)
+        except errors.MeshError:
+            return self.failed(error)
+        if found.status not in SETTLED:
+            return self.failed(error)
+        self.ended(Outcome.ACCEPTED)
+        self._all_sent()
+        return timedelta(0)
 
     def ended(self, outcome: Outcome, problem: str = "") -> None:
         """Writes how the request that is under way ended; does nothing when none is."""
@@ -197,25 +242,46 @@ class _Sending:
 
     def failed(self, error: errors.MeshError) -> timedelta | None:
         """What a failure of a request means: refused for good, or to be tried again."""
-        message, outgoing = self._message, self._outgoing
+        message = self._message
         problem = refusals.explain_send(error, host=_host(message.mailbox), clock_skew=self._client.clock_skew)
-        if refusals.is_final(error):
+        if refusals.is_final(error, first=message.state == State.SENDING):
             self.ended(Outcome.REFUSED, problem.sentence)
             _refuse(message, problem, code=error.code, event=error.event, description=error.description)
             return None
+        wait = self._not_yet(problem, asked=error.retry_after)
+        if shares.concerns_mailbox(error):
+            shares.hold_back(message, TO_SEND, wait)
+        return wait
+
+    def unreadable(self) -> timedelta | None:
+        """The copy could not be read to its end: nothing whole reached MESH. Storage that is not there, or a key that is
+        not set, comes back; a damaged copy does not."""
+        if self._outgoing.tries < settings.MAX_NETWORK_ATTEMPTS:
+            return self._not_yet(refusals.BODY_UNREADABLE)
+        self.ended(Outcome.FAILED, refusals.BODY_MISSING.sentence)
+        _refuse(self._message, refusals.BODY_MISSING)
+        return None
+
+    def _not_yet(self, problem: Problem, *, asked: float | None = None) -> timedelta:
         self.ended(Outcome.FAILED, problem.sentence)
-        if message.state == State.SENDING:
+        if self._message.state == State.SENDING:
             # Nothing of it reached MESH, or MESH said that it took nothing.
-            records.move(message, State.QUEUED, kind="not_sent", actor=SENDER, detail={"problem": problem.sentence})
-        return _later(outgoing, message, problem)
+            records.move(self._message, State.QUEUED, kind="not_sent", actor=SENDER, detail={"problem": problem.sentence})
+        return _later(self._outgoing, self._message, problem, asked=asked)
 
 
-def accepted(message: Message, mesh_id: str, *, chunks: int, next_chunk: int) -> None:
-    """Commits that MESH accepted ``message`` as ``mesh_id``, whether its sender or a later look found that out."""
+def accepted(message: Message, mesh_id: str, *, chunks: int, next_chunk: int, at: datetime | None = None) -> None:
+    """Commits that MESH accepted ``message`` as ``mesh_id``, whether its sender or a later look found that out.
+
+    An answer that comes when others have gone on without it (a worker that stood still for long) is kept all the same.
+    ``at`` is when MESH accepted it, now when not known. Raises records.Moved when the message has another id already:
+    MESH took it twice, and the timeline says so.
+    """
     state = State.ACCEPTED if chunks == 1 else State.UPLOADING
+    now = timezone.now()
     changes: dict[str, Any] = {
         "mesh_id": mesh_id,
-        "sent_at": timezone.now(),
+        "sent_at": at if at is not None and at < now else now,
         "problem_code": "",
         "problem": "",
         "problem_advice": "",
@@ -223,11 +289,19 @@ def accepted(message: Message, mesh_id: str, *, chunks: int, next_chunk: int) ->
     with transaction.atomic():
         current = Message.objects.select_for_update(of=("self",)).only("state", "mesh_id").get(pk=message.pk)
         message.state = current.state
-        if current.mesh_id:
+        if current.mesh_id == mesh_id:
             return
-        records.move(message, state, kind="accepted", actor=SENDER, detail={"chunks": chunks}, **changes)
-        Outgoing.objects.filter(message=message).update(next_chunk=next_chunk, looks=0)
-        receive.link_waiting_reports(message)
+        if not current.mesh_id and state in TRANSITIONS[current.state]:
+            records.move(message, state, kind="accepted", actor=SENDER, detail={"chunks": chunks}, **changes)
+            due_at = now if state == State.UPLOADING else now + first_look()
+            Outgoing.objects.filter(message=message).update(next_chunk=next_chunk, looks=0, due_at=due_at)
+            receive.link_waiting_reports(message)
+            return
+        if not current.mesh_id:
+            Message.objects.filter(pk=message.pk).update(mesh_id=mesh_id)
+        records.note(message, "accepted_again", actor=SENDER, message_id=mesh_id)
+    log.error("accepted_again", message=str(message.pk), message_id=mesh_id)
+    raise records.Moved(f"{message} was settled without this answer.")
 
 
 def _uncertain(message: Message, why: str) -> timedelta:
@@ -237,6 +311,7 @@ def _uncertain(message: Message, why: str) -> timedelta:
         records.move(message, State.UNCERTAIN, kind="uncertain", actor=SENDER, detail={"why": why}, **changes)
         Outgoing.objects.filter(message=message).update(looks=0)
         SendAttempt.objects.filter(message=message, outcome="").update(outcome=Outcome.UNCERTAIN, ended_at=timezone.now())
+        receive.link_earlier_report(message)
     log.warning("send_uncertain", message=str(message.pk))
     return timedelta(seconds=settings.RECONCILE_SECONDS)
 
@@ -258,12 +333,14 @@ def _refuse(message: Message, problem: Problem, *, code: str = "", event: str = 
     log.warning("send_refused", message=str(message.pk), problem=problem.code, code=code)
 
 
-def _later(outgoing: Outgoing, message: Message, problem: Problem) -> timedelta:
-    Message.objects.filter(pk=message.pk).update(
+def _later(outgoing: Outgoing, message: Message, problem: Problem, *, asked: float | None = None) -> timedelta:
+    """How long to wait: longer with every try, and at least the ``asked`` seconds of a Retry-After."""
+    Message.objects.filter(pk=message.pk, state=message.state).update(
         problem_code=problem.code, problem=problem.sentence, problem_advice=problem.advice
     )
     log.warning("send_later", message=str(message.pk), problem=problem.code)
-    return receive.backoff(outgoing.tries)
+    wait = receive.backoff(outgoing.tries)
+    return wait if asked is None else max(wait, min(timedelta(seconds=asked), _LONGEST_RETRY_AFTER))
 
 
 def _host(mailbox: Mailbox) -> str:

@@ -151,8 +151,8 @@ def _uncertain(message: Message, since: MessageEvent | None) -> Said:
             ("What happened", why),
             (
                 "What it means",
-                "The recipient may have the letter or result, or may not. The portal never sends it again by itself, "
-                "since they might then have it twice.",
+                "The recipient may have the letter or result, or may not. The portal sends it again by itself only when MESH "
+                "says, several times, that it has no such message: they might otherwise have it twice.",
             ),
             ("What to do", do),
             ("Who can help", f"Whoever runs {_recipient(message)}; or {DESK}: quote the local ID and the time."),

@@ -66,8 +66,8 @@ MEANINGS: dict[str, str] = {
     ),
     State.REFUSED: "MESH, or the portal before it asked MESH, refused the message. The recipient does not have it.",
     State.UNCERTAIN: (
-        "We do not know whether MESH accepted this message. The portal never sends it again by itself, since the recipient "
-        "might get it twice."
+        "We do not know whether MESH accepted this message. The portal sends it again by itself only when MESH says, several "
+        "times, that it has no such message; otherwise the recipient might get it twice."
     ),
     State.CANCELLED: "A person cancelled the message before anything of it was sent.",
     State.CONFIRMED: "MESH's answer never came, and a person found out from the recipient that the message arrived.",
@@ -83,7 +83,8 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     State.GONE: frozenset({State.LISTED, State.WATCHED}),
     State.WATCHED: frozenset({State.LEFT, State.LISTED}),
     State.LEFT: frozenset({State.WATCHED, State.LISTED}),
-    State.QUEUED: frozenset({State.SENDING, State.REFUSED, State.CANCELLED}),
+    # To uploading and accepted, here and below, by an answer of MESH that came after others had gone on without it.
+    State.QUEUED: frozenset({State.SENDING, State.REFUSED, State.CANCELLED, State.UPLOADING, State.ACCEPTED}),
     # Back to queued only when no byte left, or when MESH said that it took nothing.
     State.SENDING: frozenset({State.QUEUED, State.UPLOADING, State.ACCEPTED, State.REFUSED, State.UNCERTAIN}),
     # To queued when MESH knows of no such message, or by a person's decision; the rest when MESH turns out to know it.
@@ -96,9 +97,9 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     State.EXPIRED: frozenset({State.ACCEPTED, State.COLLECTED, State.RETURNED}),
     State.RETURNED: frozenset({State.ACCEPTED, State.COLLECTED}),
     State.COLLECTED: frozenset(),
-    State.REFUSED: frozenset(),
-    State.CANCELLED: frozenset(),
-    State.CONFIRMED: frozenset({State.RETURNED}),
+    State.REFUSED: frozenset({State.ACCEPTED}),
+    State.CANCELLED: frozenset({State.ACCEPTED}),
+    State.CONFIRMED: frozenset({State.UPLOADING, State.ACCEPTED, State.RETURNED}),
 }
 
 # In these states the portal holds, or held, the whole body.
@@ -125,5 +126,5 @@ IN = tuple(state for state in State if state not in OUT)
 TO_SEND = (State.QUEUED, State.SENDING, State.UPLOADING)
 # In these MESH has the message, and no client of the recipient's mailbox has collected it.
 UNCOLLECTED = (State.ACCEPTED, State.EXPIRED)
-# In these MESH is asked now and then what became of the message.
-TO_TRACK = (State.UNCERTAIN, State.ACCEPTED, State.EXPIRED)
+# In these MESH is asked now and then what became of the message; a returned one may have been put back.
+TO_TRACK = (State.UNCERTAIN, State.ACCEPTED, State.EXPIRED, State.RETURNED)

@@ -31,6 +31,8 @@ _KINDS: dict[str, tuple[str, bool]] = {
     "queued": ("Put into the outbox", False),
     "sending": ("The first request to MESH was begun", False),
     "accepted": ("Accepted by MESH, which gave it its message ID", False),
+    "accepted_again": ("An answer of MESH came late: it may have accepted the message twice", True),
+    "not_found": ("MESH knows of no message with this local ID; the portal asks again later", False),
     "all_sent": ("The last part was accepted by MESH", False),
     "uncertain": ("No answer came from MESH: nobody knows whether it was accepted", True),
     "not_sent": ("Nothing of it was taken by MESH; the portal tries again", True),
@@ -70,6 +72,7 @@ _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "description": ("MESH said", _text),
     "by": ("Local ID of the new message", _text),
     "looks": ("Times MESH was asked", _text),
+    "message_id": ("Message ID", _text),
     "already": ("Was already done", _yes),
 }
 
@@ -110,6 +113,10 @@ class Try:
     problem: str
 
 
+# Refused for the moment (a wrong password, say) is no refusal for good, and yet it reached MESH.
+_ENDED: dict[str, str] = {Outcome.FAILED: "Not accepted"}
+
+
 def tries(message: Message, attempts: list[SendAttempt]) -> list[Try]:
     """``attempts`` in words, in their order."""
     total = message.outgoing.chunk_total
@@ -118,7 +125,7 @@ def tries(message: Message, attempts: list[SendAttempt]) -> list[Try]:
             id=attempt.pk,
             what=f"Chunk {attempt.chunk} of {total}" if total > 1 else "The whole message",
             at=attempt.began_at,
-            ended=attempt.get_outcome_display() or "No answer yet",
+            ended=_ENDED.get(attempt.outcome) or attempt.get_outcome_display() or "No answer yet",
             trouble=attempt.outcome not in ("", Outcome.ACCEPTED),
             problem=plain(attempt.problem),
         )

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Protocol
 
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ from mailboxes.models import Mailbox
 from mailboxes.problems import explain
 from meshportal.mesh import MessageHeaders, errors
 from messages import inbox, receive, records, registry
-from messages.models import Message
+from messages.models import Message, MessageType
 from messages.states import Direction, State
 from messages.tally import Turn
 
@@ -60,10 +61,13 @@ def look(client: Watcher, message: Message, *, host: str) -> None:
         )
         return
     facts = inbox.metadata(headers)
-    Message.objects.filter(pk=message.pk, state=State.WATCHED).update(
-        sent_at=inbox.sent_at(message, headers), problem_code="", problem="", problem_advice="", **facts
-    )
-    registry.see(message.team_id, [facts["workflow_id"]])
+    with transaction.atomic():
+        rows = Message.objects.filter(pk=message.pk, state=State.WATCHED)
+        rows.update(sent_at=inbox.sent_at(message, headers), problem_code="", problem="", problem_advice="", **facts)
+        registry.see(message.team_id, [facts["workflow_id"]])
+        if facts["message_type"] == MessageType.REPORT:
+            # Its own client acknowledges it, and the message that failed may well be one that the portal sent.
+            receive.link_report(Message.objects.defer("headers", "subject", "recipient_sealed").get(pk=message.pk))
 
 
 def watch(turn: Turn, client: Watcher, mesh_ids: Collection[str], *, whole: bool) -> None:

@@ -159,6 +159,6 @@ def _may_have_arrived(error: errors.MeshError) -> bool:
         return not error.nothing_sent
     if isinstance(error, errors.UnexpectedAnswer):
         # A success that cannot be read, or an answer that is not even HTTP. A page or a redirect comes from before MESH.
-        return error.status is None or error.status in _TAKEN
+        return error.status is None or 200 <= error.status < 300
     failed = error.status is not None and error.status >= 500 and error.status != _CERTAIN_FAILURE
     return isinstance(error, errors.BodyError) or failed

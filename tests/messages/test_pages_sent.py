@@ -67,7 +67,7 @@ def test_collected_does_not_say_read(message: Any) -> None:
 @pytest.mark.parametrize(
     ("code", "description", "expected"),
     [
-        ("12", "Unregistered to address", ["No mailbox has the recipient's ID.", "present address"]),
+        ("12", "Unregistered to address", ["No mailbox has the recipient's ID, or none that can be sent to.", "present address"]),
         (
             "14",
             "Message not collected by recipient after 5 days",
@@ -157,7 +157,7 @@ def test_requests_are_listed_with_how_they_ended(message: Any, shown: Any) -> No
     page = shown(row)
     assert "MESH has 2 of 3 chunks" in page
     assert "Requests to MESH (4)" in page
-    order = ("Chunk 3 of 3: No answer yet", "Chunk 2 of 3: Accepted by MESH", "Chunk 2 of 3: Did not reach MESH")
+    order = ("Chunk 3 of 3: No answer yet", "Chunk 2 of 3: Accepted by MESH", "Chunk 2 of 3: Not accepted")
     assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
     assert "MESH did not answer in time." in page
 

@@ -12,6 +12,8 @@ from django.utils import timezone
 from mailboxes.models import Mailbox
 from messages import dispatch, outbox, send, track
 from messages.models import Message, Outgoing
+from messages.states import State
+from tests.double import Double
 from tests.receive.conftest import ACTOR, BOX, box, double, pki, poll, real_identity
 
 __all__ = ["ACTOR", "BOX", "box", "double", "pki", "poll", "real_identity"]
@@ -30,6 +32,20 @@ def put(box: Mailbox) -> Callable[..., Message]:
         return outbox.put(actor=ACTOR, mailbox=box, draft=draft, body=[body], again=again)
 
     return make
+
+
+@pytest.fixture
+def earlier(double: Double, put: Callable[..., Message]) -> Message:
+    """A message that MESH has, and finds by its local id: without one, "not found" proves nothing."""
+    message = put(b"an earlier letter")
+    claimed = send.claim_due()
+    assert claimed is not None
+    dispatch.work(claimed)
+    Outgoing.objects.update(due_at=None)
+    message.refresh_from_db()
+    assert message.state == State.ACCEPTED
+    double.recorder.clear()
+    return message
 
 
 def make_due() -> None:

@@ -37,7 +37,8 @@ def state(message: Message) -> str:
 
 def arrived(double: Double) -> list[bytes]:
     """The bodies of what the double accepted whole, in order."""
-    return [double.content(one.message_id) for one in double.sent_by(BOX) if one.status != "uploading"]
+    bodies = [double.content(one.message_id) for one in double.sent_by(BOX) if one.status != "uploading"]
+    return [body for body in bodies if body != b"an earlier letter"]
 
 
 def kinds(message: Message) -> list[str]:
@@ -88,6 +89,7 @@ def test_the_attempt_is_committed_before_the_request(
 
 
 @pytest.mark.faults
+@pytest.mark.usefixtures("earlier")
 @pytest.mark.parametrize("when", ["before_body", "during_body", "after"])
 def test_a_first_request_without_an_answer_is_uncertain_and_then_settled(
     double: Double, put: Put, rounds: Rounds, when: Any
@@ -105,7 +107,7 @@ def test_a_first_request_without_an_answer_is_uncertain_and_then_settled(
 
 
 @pytest.mark.faults
-@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.usefixtures("small_chunks", "earlier")
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4])
 @pytest.mark.parametrize("when", ["before_body", "during_body", "after", "during_answer"])
 def test_a_chunk_without_an_answer_is_sent_again_until_all_are_there(
@@ -121,7 +123,7 @@ def test_a_chunk_without_an_answer_is_sent_again_until_all_are_there(
 
 
 @pytest.mark.crash
-@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.usefixtures("small_chunks", "earlier")
 @pytest.mark.parametrize("where", ["before_request", "before_id", "after_id", "between_chunks", "after_last_chunk"])
 def test_dying_at_each_step_sends_once(
     double: Double, put: Put, rounds: Rounds, monkeypatch: pytest.MonkeyPatch, where: str
@@ -158,7 +160,7 @@ def test_dying_at_each_step_sends_once(
     rounds(12)
     assert state(message) == State.ACCEPTED
     assert arrived(double) == [body]
-    assert len(double.sent_by(BOX)) == 1
+    assert len(double.sent_by(BOX)) == 2  # with the earlier one
 
 
 @pytest.mark.faults
@@ -236,9 +238,33 @@ def test_what_mesh_refuses_is_refused_for_good_with_what_to_do(
     assert len([record for record in double.recorder.records() if record.route == "send"]) == 1
 
 
-def test_a_missing_body_is_refused_and_nothing_is_sent(double: Double, put: Put, rounds: Rounds) -> None:
+def test_a_body_that_cannot_be_read_waits_for_it_and_is_refused_in_the_end(
+    double: Double, put: Put, rounds: Rounds, settings: Any
+) -> None:
+    """The storage may be away for an hour, or a key not set: that refuses nobody's letters."""
     message = put()
-    payloads.delete(Payload.objects.get().storage_key)
+    file = Path(payloads.storage().path(Payload.objects.get().storage_key))
+    whole = file.read_bytes()
+    for damaged in (None, whole[:-20], whole[:100]):
+        file.unlink(missing_ok=True) if damaged is None else file.write_bytes(damaged)
+        rounds()
+        assert (state(message), message.problem_code) == (State.QUEUED, "body_unreadable")
+    assert double.sent_by(BOX) == []
+    file.write_bytes(whole)
+    rounds()
+    assert state(message) == State.ACCEPTED
+
+    settings.MAX_NETWORK_ATTEMPTS = 2
+    message = put()
+    payloads.delete(Payload.objects.get(message=message).storage_key)
+    rounds(2)
+    assert (state(message), message.problem_code) == (State.REFUSED, "body_missing")
+    assert len(double.sent_by(BOX)) == 1
+
+
+def test_a_purged_body_is_refused_and_nothing_is_sent(double: Double, put: Put, rounds: Rounds) -> None:
+    message = put()
+    Payload.objects.update(purged_at=timezone.now())
     rounds()
     assert (state(message), message.problem_code) == (State.REFUSED, "body_missing")
     assert double.sent_by(BOX) == []
