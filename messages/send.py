@@ -293,8 +293,8 @@ def accepted(message: Message, mesh_id: str, *, chunks: int, next_chunk: int, at
             return
         if not current.mesh_id and state in TRANSITIONS[current.state]:
             records.move(message, state, kind="accepted", actor=SENDER, detail={"chunks": chunks}, **changes)
-            due_at = now if state == State.UPLOADING else now + first_look()
-            Outgoing.objects.filter(message=message).update(next_chunk=next_chunk, looks=0, due_at=due_at)
+            # Due at once, for whoever comes after a worker that dies here; one that lives says better.
+            Outgoing.objects.filter(message=message).update(next_chunk=next_chunk, looks=0, due_at=now)
             receive.link_waiting_reports(message)
             return
         if not current.mesh_id:
