@@ -2,7 +2,7 @@
 
 Standard input: one JSON object with ``url, ca, cert, key, mailbox, password, shared_key`` and ``do``:
 ``send`` (path, recipient, workflow, options, chunk, compress) prints the message id;
-``read`` (message_id, path) writes the body to a file, acknowledges, and prints the headers.
+``read`` (message_id, path) writes the body to a file, acknowledges, and prints the headers and the content type.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read(client: Any, given: dict[str, Any]) -> dict[str, Any]:
             kept.write(block)
     headers = dict(message.mex_headers())
     message.acknowledge()
-    return {"headers": headers}
+    return {"headers": headers, "content_type": message.content_type}
 
 
 def main() -> None:
