@@ -182,7 +182,7 @@ def _link(report: Message, failed: Message) -> None:
     Message.objects.filter(pk=report.pk).update(linked_message=failed)
     report.linked_message = failed
     # Whoever else is about to change the message has done so, or waits until this is committed.
-    failed.state = Message.objects.select_for_update(of=("self",)).values_list("state", flat=True).get(pk=failed.pk)
+    failed.state = records.lock(failed)
     facts = {"code": report.status_code, "description": report.status_description, "report": str(report.pk)}
     if failed.direction == Direction.OUT and State.RETURNED in TRANSITIONS[failed.state]:
         records.move(

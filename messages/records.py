@@ -18,6 +18,13 @@ class Moved(Exception):
     """The message is no longer in the state that the change starts from: somebody else changed it first."""
 
 
+def lock(message: Message) -> str:
+    """The state of ``message`` as it is now, kept so until the transaction ends. Whoever also locks its sending does that
+    after this, so that no two wait for each other."""
+    states = Message.objects.select_for_update(of=("self",)).values_list("state", flat=True)
+    return states.get(pk=message.pk)
+
+
 def note(message: Message, kind: str, *, actor: str = POLLER, **detail: Any) -> None:
     """Adds a step to the timeline that changes no state."""
     MessageEvent.objects.create(message=message, at=timezone.now(), kind=kind, actor_label=actor, detail=detail)

@@ -153,6 +153,7 @@ class _Sending:
         """The first request, and every one after it."""
         message, outgoing = self._message, self._outgoing
         with transaction.atomic():
+            records.lock(message)
             lease.hold(outgoing)
             self._check_mode()
             records.move(message, State.SENDING, kind="sending", actor=SENDER)

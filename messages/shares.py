@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from meshportal.core import lease
 from meshportal.mesh import errors
+from messages import records
 from messages.models import Message, Outgoing
 from messages.states import TO_SEND
 
@@ -58,8 +59,7 @@ def give_back(outgoing: Outgoing, message: Message, wait: timedelta | None, **ch
     nothing is written: a None over their answer would leave a message queued that nobody ever sends.
     """
     with transaction.atomic():
-        states = Message.objects.select_for_update(of=("self",)).values_list("state", flat=True)
-        if states.get(pk=message.pk) == message.state:
+        if records.lock(message) == message.state:
             changes["due_at"] = None if wait is None else timezone.now() + wait
         else:
             changes = {}

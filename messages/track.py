@@ -125,6 +125,7 @@ def _nothing_found(outgoing: Outgoing, message: Message, client: MeshClient) -> 
             return None
         with transaction.atomic():
             # A look that took so long that somebody else looked, and sent it, must not have it sent once more.
+            records.lock(message)
             lease.hold(outgoing)
             records.move(
                 message,

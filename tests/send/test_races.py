@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.db import connections
 from django.utils import timezone
 
 from mailboxes.models import Mailbox, Mode
+from meshportal.core import lease
+from meshportal.core.acts import Refused
 from meshportal.mesh import MeshClient, Tracking, errors
 from messages import dispatch, outbox, receive, send, shares, track
 from messages.models import Message, MessageEvent, Outgoing, SendAttempt
@@ -140,6 +145,40 @@ def test_every_kind_of_success_may_be_an_acceptance(double: Double, put: Put, ro
     rounds(2)
     assert state(message) == State.ACCEPTED
     assert arrived(double) == [b"a letter"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancel_in_the_moment_of_the_first_request_waits_for_it(
+    double: Double, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever locks the message and its sending does so in one order: else the database ends one of the two."""
+    message = put()
+    claimed = send.claim_due()
+    assert claimed is not None
+    told: list[BaseException] = []
+
+    def cancel() -> None:
+        try:
+            outbox.cancel(actor=ACTOR, message=message, reason="wrong document")
+        except Exception as error:
+            told.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=cancel)
+    real = lease.hold
+
+    def hold(row: Any) -> None:
+        real(row)
+        if not thread.ident:
+            thread.start()
+            time.sleep(0.5)
+
+    monkeypatch.setattr(lease, "hold", hold)
+    dispatch.work(claimed)
+    thread.join()
+    assert [type(error) for error in told] == [Refused]
+    assert state(message) == State.ACCEPTED
 
 
 # --- Nothing found ----------------------------------------------------------------------------------------------------
