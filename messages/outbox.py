@@ -30,6 +30,7 @@ from messages.models import Message, Outgoing, Payload, ResendPolicy, Workflow
 from messages.states import TO_SEND, Direction, State
 
 TWIN_WITHIN = timedelta(days=30)
+TOO_LATE = "This message is on its way already, or was settled, so it cannot be cancelled."
 _MAILBOX_ID = re.compile(r"[A-Z0-9]{1,100}")
 
 
@@ -123,9 +124,10 @@ def put(
     """
     check(draft)
     workflow = registry.known(mailbox.team_id, draft.workflow_id)
-    if again is not None and again.of is not None:
+    earlier = again.of if again else None
+    if earlier is not None:
         # Before the body is read: there may be a lot of it.
-        registry.permit_again(workflow, reason=again.reason, asked_by=again.asked_by)
+        _permit(workflow, draft, earlier, again)
     message = Message(
         team_id=mailbox.team_id,
         mailbox=mailbox,
@@ -147,8 +149,7 @@ def put(
             raise ValidationError({"file": "The file is empty. MESH takes no message without a body."})
         if kept.size > settings.MESH_MAX_MESSAGE_BYTES:
             raise ValidationError({"file": "The file is larger than the portal is set to send (MESHPORTAL_MAX_MESSAGE_MB)."})
-        earlier = (again.of if again else None) or twin(mailbox, draft, kept.sha256)
-        if earlier is not None:
+        if earlier is None and (earlier := twin(mailbox, draft, kept.sha256)) is not None:
             _permit(workflow, draft, earlier, again)
         reason = again.reason.strip() if again and earlier else ""
         asked_by = again.asked_by.strip()[:150] if again and earlier else ""
@@ -222,7 +223,7 @@ def cancel(*, actor: Actor, message: Message, reason: str) -> None:
     with transaction.atomic():
         message = _fresh(message)
         if message.state != State.QUEUED:
-            raise Refused("This message is on its way already, or was settled, so it cannot be cancelled.")
+            raise Refused(TOO_LATE)
         records.move(message, State.CANCELLED, kind="cancelled", actor=actor.label, detail={"reason": reason.strip()})
         Outgoing.objects.filter(message=message).update(due_at=None)
         audit.record(actor=actor, action="message.cancelled", target=message, team=message.team, reason=reason.strip())

@@ -100,6 +100,16 @@ class Decide(ReasonedAct):
         return "The message is sent again, within about a minute."
 
 
+def resend_one(**asked: Any) -> Message:
+    """:func:`messages.resend.resend`, with whatever stands in the way as one sentence. Raises Refused."""
+    try:
+        return resend.resend(**asked)
+    except ValidationError as error:
+        raise Refused(f"It cannot be sent again as it was composed. {' '.join(error.messages)}") from None
+    except StorageFailed:
+        raise Refused("The portal could not keep a copy to send: its storage failed. Nothing was queued.") from None
+
+
 class Resend(ReasonedAct):
     """Sends the document of a message again, as a new message."""
 
@@ -109,16 +119,11 @@ class Resend(ReasonedAct):
 
     def act(self, form: Any) -> str:
         given = form.cleaned_data
-        try:
-            new = resend.resend(
-                actor=self.actor,
-                message=self.message(),
-                reason=given["reason"],
-                asked_by=given.get("asked_by", ""),
-                recipient=given["recipient"],
-            )
-        except ValidationError as error:
-            raise Refused(f"It cannot be sent again as it was composed. {' '.join(error.messages)}") from None
-        except StorageFailed:
-            raise Refused("The portal could not keep a copy to send: its storage failed. Nothing was queued.") from None
+        new = resend_one(
+            actor=self.actor,
+            message=self.message(),
+            reason=given["reason"],
+            asked_by=given.get("asked_by", ""),
+            recipient=given["recipient"],
+        )
         return f"Sent again as a new message with local ID {new.local_id}. Both pages show what became of it."

@@ -20,19 +20,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from mailboxes.selectors import only_environment
 from meshportal.core.acts import Refused
-from meshportal.core.payloads import StorageFailed
 from meshportal.web.pages import ActionPage, ListPage
 from messages import outbox, registry, resend, selectors, services, words
-from messages.forms import CancelManyForm, ResendManyForm
+from messages.forms import CancelManyForm, ReasonedForm, ResendManyForm
 from messages.models import Message
 from messages.states import Direction, State
+from messages.views.acts import resend_one
 
 MOST = ListPage.page_size
 
@@ -121,44 +120,29 @@ def _key(text: str) -> uuid.UUID | None:
         return None
 
 
-class CancelMany(SelectedAct):
-    """Takes messages back that wait to be sent: first what is selected and why, then the act."""
+class AskedFirst(SelectedAct, abstract=True):
+    """An act that shows first which of the ticked messages it is for, and asks why."""
 
     capability = "message.send"
-    template_name = "messages/cancel_many.html"
     direction = Direction.OUT
     route = "messages:outbox"
+    form_class: ClassVar[type[ReasonedForm]]
+
+    def why_not(self, rows: list[Message]) -> dict[Any, str]:
+        """Why the act is not for a message, by its key; '' where it is."""
+        raise NotImplementedError
+
+    def do(self, row: Message, reason: str) -> None:
+        """The act on one message. Raises Refused."""
+        raise NotImplementedError
+
+    def done(self, number: int) -> str:
+        """The sentence for ``number`` messages that it was done to."""
+        raise NotImplementedError
 
     def answer(self, rows: list[Message]) -> HttpResponseBase:
-        form = CancelManyForm(data=self.request.POST if "confirmed" in self.request.POST else None)
-        if not form.is_valid():
-            queued = [row for row in rows if row.state == State.QUEUED]
-            return self.render(
-                status=422 if form.is_bound else 200,
-                form=form,
-                rows=[words.Line.of(row) for row in queued],
-                left=[words.Line.of(row) for row in rows if row.state != State.QUEUED],
-                back=self._back(),
-                environment=only_environment(self.team),
-            )
-        reason = form.cleaned_data["reason"]
-        outcome = each(lambda row: outbox.cancel(actor=self.actor, message=row, reason=reason), rows)
-        return self.tell(outcome, f"{many(outcome.done)} cancelled. Nothing of {_them(outcome.done)} was sent.")
-
-
-class ResendMany(SelectedAct):
-    """Sends documents again, each as a new message: first which of those ticked and why, then the act."""
-
-    capability = "message.send"
-    template_name = "messages/resend_many.html"
-    direction = Direction.OUT
-    route = "messages:outbox"
-
-    def answer(self, rows: list[Message]) -> HttpResponseBase:
-        rows = list(selectors.to_resend(self.team, [row.pk for row in rows]))
-        rules = registry.rules(self.team.pk, [row.workflow_id for row in rows])
-        why_not = {row.pk: resend.not_with_others(row, rules.get(row.workflow_id, "")) for row in rows}
-        form = ResendManyForm(data=self.request.POST if "confirmed" in self.request.POST else None)
+        why_not = self.why_not(rows)
+        form = self.form_class(data=self.request.POST if "confirmed" in self.request.POST else None)
         if not form.is_valid():
             return self.render(
                 status=422 if form.is_bound else 200,
@@ -168,20 +152,52 @@ class ResendMany(SelectedAct):
                 back=self._back(),
                 environment=only_environment(self.team),
             )
-        reason = form.cleaned_data["reason"]
 
         def act(row: Message) -> None:
             if why_not[row.pk]:
                 raise Refused(why_not[row.pk])
-            try:
-                resend.resend(actor=self.actor, message=row, reason=reason)
-            except ValidationError as error:
-                raise Refused(" ".join(error.messages)) from None
-            except StorageFailed:
-                raise Refused("The portal could not keep a copy to send: its storage failed.") from None
+            self.do(row, form.cleaned_data["reason"])
 
         outcome = each(act, rows)
-        return self.tell(outcome, f"{many(outcome.done)} sent again, as {'a new one' if outcome.done == 1 else 'new ones'}.")
+        return self.tell(outcome, self.done(outcome.done))
+
+
+class CancelMany(AskedFirst):
+    """Takes messages back that wait to be sent."""
+
+    capability = "message.send"
+    template_name = "messages/cancel_many.html"
+    form_class = CancelManyForm
+
+    def why_not(self, rows: list[Message]) -> dict[Any, str]:
+        return {row.pk: "" if row.state == State.QUEUED else outbox.TOO_LATE for row in rows}
+
+    def do(self, row: Message, reason: str) -> None:
+        outbox.cancel(actor=self.actor, message=row, reason=reason)
+
+    def done(self, number: int) -> str:
+        return f"{many(number)} cancelled. Nothing of {_them(number)} was sent."
+
+
+class ResendMany(AskedFirst):
+    """Sends documents again, each as a new message."""
+
+    capability = "message.send"
+    template_name = "messages/resend_many.html"
+    form_class = ResendManyForm
+
+    def selected(self) -> list[Message]:
+        return list(selectors.to_resend(self.team, [row.pk for row in super().selected()]))
+
+    def why_not(self, rows: list[Message]) -> dict[Any, str]:
+        rules = registry.rules(self.team.pk, [row.workflow_id for row in rows])
+        return {row.pk: resend.not_with_others(row, rules.get(row.workflow_id, "")) for row in rows}
+
+    def do(self, row: Message, reason: str) -> None:
+        resend_one(actor=self.actor, message=row, reason=reason)
+
+    def done(self, number: int) -> str:
+        return f"{many(number)} sent again, as {'a new one' if number == 1 else 'new ones'}."
 
 
 class RetryMany(SelectedAct):

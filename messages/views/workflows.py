@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.functional import cached_property
 
 from meshportal.accounts import policies, scoping
 from meshportal.web.pages import FormPage, TeamPage
@@ -40,7 +41,8 @@ class WorkflowPage(FormPage):
     form_class = WorkflowForm
     success_message = "The workflow is reviewed. Its rule holds from now on."
 
-    def get_workflow(self) -> Workflow:
+    @cached_property
+    def workflow(self) -> Workflow:
         """The workflow of the address; Http404 when this team has none such."""
         return scoping.get_or_404(Workflow, self.team, pk=self.kwargs["pk"])
 
@@ -50,22 +52,20 @@ class WorkflowPage(FormPage):
         return policies.can(self.request.membership, "workflow.manage")
 
     def form_kwargs(self) -> dict[str, Any]:
-        workflow = self.get_workflow()
-        return {"initial": {name: getattr(workflow, name) for name in registry.FIELDS}}
+        return {"initial": {name: getattr(self.workflow, name) for name in registry.FIELDS}}
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not self.may_change:
-            return self.http_method_not_allowed(request, *args, **kwargs)
+            raise Http404
         return super().post(request, *args, **kwargs)
 
     def save(self, form: Any) -> Workflow:
-        return registry.change(actor=self.actor, workflow=self.get_workflow(), **form.cleaned_data)
+        return registry.change(actor=self.actor, workflow=self.workflow, **form.cleaned_data)
 
     def success_url(self, saved: Any) -> str:
         return reverse("messages:workflows", kwargs={"team": self.team.slug})
 
     def context(self, **extra: Any) -> dict[str, Any]:
-        workflow = self.get_workflow()
         return super().context(
-            workflow=workflow, workflow_id=words.plain(workflow.workflow_id), may_change=self.may_change, **extra
+            workflow=self.workflow, workflow_id=words.plain(self.workflow.workflow_id), may_change=self.may_change, **extra
         )

@@ -56,6 +56,7 @@ def every_page(site: Site) -> list[str]:
         "/t/fleet/messages/sent/?day=5",
         "/t/fleet/messages/sent/?q=nothing-like-this",
         "/t/fleet/messages/?q=letter-5.txt",
+        "/t/fleet/workflows/",
         "/t/fleet/audit/",
         "/t/fleet/audit/?action=nothing-like-this",
         *(address for kind in sorted(site.addresses) for address in site.addresses[kind]),

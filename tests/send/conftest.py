@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from mailboxes.models import Mailbox
 from messages import dispatch, outbox, send, track
-from messages.models import Message, Outgoing
+from messages.models import Message, MessageEvent, Outgoing
 from messages.states import State
 from tests.double import Double
 from tests.receive.conftest import ACTOR, BOX, box, double, pki, poll, real_identity
@@ -20,6 +20,30 @@ __all__ = ["ACTOR", "BOX", "box", "double", "pki", "poll", "real_identity"]
 
 TO = "YGM24HC001"
 WORKFLOW = "TEST_WORKFLOW"
+REPORT = {"code": "14", "event": "SEND", "description": "Message not collected by recipient after 5 days"}
+
+Put = Callable[..., Message]
+Rounds = Callable[..., None]
+
+
+def state(message: Message) -> str:
+    message.refresh_from_db()
+    return message.state
+
+
+def arrived(double: Double) -> list[bytes]:
+    """The bodies of what the double accepted whole, in order."""
+    bodies = [double.content(one.message_id) for one in double.sent_by(BOX) if one.status != "uploading"]
+    return [body for body in bodies if body != b"an earlier letter"]
+
+
+def kinds(message: Message) -> list[str]:
+    return list(MessageEvent.objects.filter(message=message).order_by("id").values_list("kind", flat=True))
+
+
+@pytest.fixture
+def small_chunks(settings: Any) -> None:
+    settings.SEND_CHUNK_BYTES = 1000
 
 
 @pytest.fixture

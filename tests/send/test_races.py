@@ -1,4 +1,4 @@
-"""Sending while others go on meanwhile: late answers, late reports, decisions in the very moment, mailboxes that fail."""
+"""Sending while others go on meanwhile: late answers, decisions in the very moment, pauses."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from django.db import connections
 from django.utils import timezone
 
 from mailboxes.models import Mailbox, Mode
 from meshportal.core import lease
 from meshportal.core.acts import Refused
-from meshportal.mesh import MeshClient, Tracking, errors
-from messages import dispatch, outbox, receive, send, shares, track
-from messages.models import Message, MessageEvent, Outgoing, SendAttempt
+from meshportal.mesh import MeshClient, Tracking
+from messages import dispatch, outbox, send, track
+from messages.models import MessageEvent, Outgoing, SendAttempt
 from messages.states import State
-from tests.conftest import Make
 from tests.double import Double, faults
-from tests.receive.conftest import ACTOR, BOX, Poll
-from tests.send.conftest import make_due
-from tests.send.test_send import REPORT, Put, Rounds, arrived, kinds, small_chunks, state
-
-__all__ = ["small_chunks"]
+from tests.receive.conftest import ACTOR, BOX
+from tests.send.conftest import Put, Rounds, arrived, kinds, make_due, state
 
 pytestmark = pytest.mark.django_db
 
@@ -243,110 +238,6 @@ def test_a_whole_message_that_mesh_still_works_on_is_accepted(
     assert message.sent_at == found.uploaded_at
 
 
-# --- Reports ------------------------------------------------------------------------------------------------------------
-def test_a_report_that_came_before_the_message_was_known_to_be_uncertain(
-    box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    message = put()
-
-    def die(mesh_id: str, **_rest: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as broken:
-        broken.setattr(send, "accepted", lambda _message, mesh_id, **_rest: die(mesh_id))
-        with pytest.raises(KeyboardInterrupt):
-            rounds()
-    (sent,) = double.sent_by(BOX)
-    double.put(BOX, report={**REPORT, "linked_message_id": sent.message_id}, local_id=message.local_id)
-    poll(box)
-    assert state(message) == State.SENDING
-    double.faults.add(match={"route": "track_local"}, action=faults.status(400), times=None)
-    rounds(2)
-    assert (state(message), message.mesh_id) == (State.RETURNED, sent.message_id)
-
-
-def test_a_report_undoes_a_decision_that_it_arrived(box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll) -> None:
-    double.faults.add(match={"route": "send"}, action=faults.drop("after"))
-    message = put()
-    rounds()
-    outbox.decide(actor=ACTOR, message=message, arrived=True, reason="they rang")
-    (sent,) = double.sent_by(BOX)
-    double.put(BOX, report={**REPORT, "linked_message_id": sent.message_id}, local_id=message.local_id)
-    poll(box)
-    assert state(message) == State.RETURNED
-
-
-def test_a_report_that_was_committed_in_the_same_moment_is_joined_at_the_next_look(
-    box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither transaction saw the other's row."""
-    message = put()
-    rounds()
-    assert state(message) == State.ACCEPTED
-    with monkeypatch.context() as blind:
-        blind.setattr(receive, "link_report", lambda _report: None)
-        double.put(BOX, report={**REPORT, "code": "17", "linked_message_id": message.mesh_id})
-        poll(box)
-    rounds()
-    assert (state(message), message.status_code) == (State.RETURNED, "17")
-    assert Message.objects.get(message_type="REPORT").linked_message == message
-
-
-def test_a_report_in_a_watched_mailbox_returns_its_message(
-    box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll
-) -> None:
-    message = put()
-    rounds()
-    Mailbox.objects.update(mode=Mode.WATCH)
-    box.refresh_from_db()
-    assert state(message) == State.ACCEPTED
-    double.put(BOX, report={**REPORT, "linked_message_id": message.mesh_id})
-    poll(box)
-    assert state(message) == State.RETURNED
-    poll(box)
-    assert kinds(message).count("report_received") == 1
-
-
-@pytest.mark.parametrize("then", ["accepted", "acknowledged"])
-def test_a_returned_message_that_was_put_back_is_seen(
-    box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll, then: str
-) -> None:
-    """The service desk can put a message back for 30 days; version 2 of tracking does not say when."""
-    message = put()
-    rounds()
-    assert state(message) == State.ACCEPTED
-    long_ago = timezone.now() - timedelta(days=6)
-    Message.objects.update(sent_at=long_ago, seen_at=long_ago)
-    double.withdraw(message.mesh_id)
-    poll(box)
-    assert state(message) == State.RETURNED
-    Message.objects.filter(pk=message.pk).update(status_at=timezone.now() - timedelta(days=1))
-    due = Outgoing.objects.get().due_at
-    assert due is not None and due > timezone.now() + timedelta(hours=20)
-    rounds()
-    assert state(message) == State.RETURNED
-    with double.state.lock:
-        known = double.state.messages[message.mesh_id]
-        double.state.deliver(known)
-        if then == "acknowledged":
-            double.state.acknowledge(known)
-    rounds()
-    assert state(message) == (State.ACCEPTED if then == "accepted" else State.COLLECTED)
-    if then == "accepted":
-        assert "put_back" in kinds(message)
-        assert message.leaves_inbox_at > timezone.now() + timedelta(days=4)
-
-
-def test_a_message_returned_for_good_is_not_asked_about(double: Double, put: Put, rounds: Rounds) -> None:
-    message = put()
-    rounds()
-    Message.objects.update(state=State.RETURNED, status_code="17", status_description="")
-    double.recorder.clear()
-    rounds(3)
-    assert (state(message), Outgoing.objects.get().due_at) == (State.RETURNED, None)
-    assert double.recorder.records() == []
-
-
 # --- Chunks -----------------------------------------------------------------------------------------------------------
 @pytest.mark.usefixtures("small_chunks")
 def test_a_finalised_upload_that_was_returned_is_returned(
@@ -407,144 +298,3 @@ def test_what_a_dead_worker_left_is_settled_in_a_paused_mailbox_too(
     Mailbox.objects.update(mode=Mode.PAUSED)
     rounds(3)
     assert state(message) == State.UNCERTAIN
-
-
-# --- Mailboxes that fail ------------------------------------------------------------------------------------------------
-@pytest.fixture
-def other_box(double: Double, mailbox: Make, real_identity: Any) -> Mailbox:
-    double.add_mailbox("X26HC002")
-    made: Mailbox = mailbox(mailbox_id="X26HC002", identity=real_identity)
-    return made
-
-
-def queue(mailbox: Mailbox, number: int) -> list[Message]:
-    draft = outbox.Draft(recipient="YGM24HC001", workflow_id="TEST_WORKFLOW")
-    return [
-        outbox.put(
-            actor=ACTOR,
-            mailbox=mailbox,
-            draft=draft,
-            body=[b"%d" % one],
-            again=outbox.Again(reason="a test", asked_by="the recipient"),
-        )
-        for one in range(number)
-    ]
-
-
-def test_a_mailbox_with_much_to_send_leaves_threads_to_the_others(box: Mailbox, other_box: Mailbox, settings: Any) -> None:
-    settings.SEND_THREADS = 4
-    queue(box, 10)
-    late = queue(other_box, 1)[0]
-    claimed = [send.claim_due() for _ in range(3)]
-    assert [one.message.mailbox for one in claimed if one is not None] == [box, box, other_box]
-    assert claimed[2] is not None and claimed[2].message_id == late.pk
-    assert send.claim_due() is None
-
-
-def test_a_refused_sign_in_is_not_hammered(double: Double, box: Mailbox, other_box: Mailbox, settings: Any) -> None:
-    settings.RETRY_BASE_SECONDS = 60
-    double.update_mailbox(BOX, password="another")
-    queue(box, 5)
-    others = queue(other_box, 2)
-    while (claimed := send.claim_due()) is not None:
-        dispatch.work(claimed)
-    assert [state(message) for message in others] == [State.ACCEPTED] * 2
-    assert len([one for one in double.recorder.records() if one.mailbox == BOX]) == 1
-    assert Outgoing.objects.filter(due_at__gt=timezone.now() + timedelta(seconds=30), message__mailbox=box).count() == 5
-    double.update_mailbox(BOX, password="password")
-    make_due()
-    while (claimed := send.claim_due()) is not None:
-        dispatch.work(claimed)
-    assert Message.objects.filter(mailbox=box, state=State.ACCEPTED).count() == 5
-
-
-def test_a_wait_that_mesh_asks_for_is_kept(double: Double, box: Mailbox) -> None:
-    double.faults.add(match={"route": "send"}, action=faults.status(429, retry_after=1800))
-    queue(box, 2)
-    claimed = send.claim_due()
-    assert claimed is not None
-    dispatch.work(claimed)
-    assert send.claim_due() is None
-    assert Outgoing.objects.filter(due_at__gt=timezone.now() + timedelta(minutes=29)).count() == 2
-
-
-@pytest.mark.parametrize("status", [404, 410])
-def test_a_wrong_address_refuses_no_message_for_good(double: Double, put: Put, rounds: Rounds, status: int) -> None:
-    double.faults.add(match={"route": "send"}, action=faults.status(status))
-    message = put()
-    rounds()
-    assert state(message) == State.QUEUED
-    rounds()
-    assert state(message) == State.ACCEPTED
-
-
-def test_a_request_that_is_too_large_for_what_stands_before_mesh_is_refused(double: Double, put: Put, rounds: Rounds) -> None:
-    double.configure(max_body=5)
-    message = put()
-    rounds(3)
-    assert (state(message), message.problem_code) == (State.REFUSED, "too_large")
-
-
-def test_columns_that_the_keys_do_not_open_are_a_sentence(put: Put, rounds: Rounds, settings: Any) -> None:
-    message = put(subject="S")
-    kept = settings.MESHPORTAL_KEYS
-    settings.MESHPORTAL_KEYS = [Fernet.generate_key().decode()]
-    rounds()
-    found = Message.objects.values("state", "problem_code").get()
-    assert found == {"state": State.QUEUED, "problem_code": "secret_unreadable"}
-    assert Outgoing.objects.get().lease_token is None
-    settings.MESHPORTAL_KEYS = kept
-    rounds()
-    assert state(message) == State.ACCEPTED
-    settings.MESHPORTAL_KEYS = [Fernet.generate_key().decode()]
-    rounds()
-    assert Outgoing.objects.get().lease_token is None
-
-
-def test_an_uncertain_message_is_looked_for_before_the_others(double: Double, box: Mailbox, put: Put, rounds: Rounds) -> None:
-    for number in range(3):
-        put(b"%d" % number)
-    rounds(3)
-    Outgoing.objects.update(due_at=timezone.now() - timedelta(hours=1))
-    double.faults.add(match={"route": "send"}, action=faults.drop("after"))
-    message = put()
-    claimed = send.claim_due()
-    assert claimed is not None
-    dispatch.work(claimed)
-    Outgoing.objects.filter(message=message).update(due_at=timezone.now())
-    looked = track.claim_due()
-    assert looked is not None
-    assert looked.message_id == message.pk
-
-
-def test_what_concerns_the_whole_mailbox() -> None:
-    lost = errors.SendUncertain("?")
-    lost.__cause__ = errors.ResponseTimeout("?")
-    broken = errors.SendUncertain("?")
-    broken.__cause__ = errors.ServerError("?")
-    found = {
-        type(error).__name__: shares.concerns_mailbox(error)
-        for error in (
-            errors.AuthenticationFailed(),
-            errors.HostUnknown(),
-            errors.Refused(),
-            errors.ServerError(),
-            errors.Unavailable(),
-        )
-    }
-    assert found == {
-        "AuthenticationFailed": True,
-        "HostUnknown": True,
-        "Refused": False,
-        "ServerError": False,
-        "Unavailable": False,
-    }
-    assert (shares.concerns_mailbox(lost), shares.concerns_mailbox(broken)) == (True, False)
-
-
-def test_chunks_stay_below_the_limit_of_their_environment(box: Mailbox, put: Put, settings: Any) -> None:
-    settings.SEND_CHUNK_BYTES = 90_000
-    settings.MESH_MAX_REQUEST_BYTES = {**settings.MESH_MAX_REQUEST_BYTES, "sandbox": 50_000}
-    message = put(b"x" * 100_000)
-    assert Outgoing.objects.get().chunk_size == 49_500
-    assert message.chunk_count == Outgoing.objects.get().chunk_total == 3

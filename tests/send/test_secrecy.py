@@ -19,8 +19,7 @@ from messages.models import Message, MessageEvent, SendAttempt
 from messages.states import State
 from tests.double import Double
 from tests.receive.conftest import ACTOR
-from tests.send.conftest import TO, WORKFLOW
-from tests.send.test_send import arrived
+from tests.send.conftest import TO, WORKFLOW, arrived
 
 pytestmark = pytest.mark.django_db
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.exceptions import ValidationError
-from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from mailboxes.models import Mailbox, Mode
@@ -17,37 +13,14 @@ from meshportal.audit.models import AuditEvent
 from meshportal.core import payloads
 from meshportal.core.acts import Refused
 from meshportal.mesh import MeshClient
-from messages import outbox, send, track
-from messages.models import Message, MessageEvent, Outgoing, Payload, SendAttempt
+from messages import outbox, send
+from messages.models import Message, Outgoing, Payload, SendAttempt
 from messages.states import State
 from tests.double import Double, faults
-from tests.receive.conftest import ACTOR, BOX, Poll
-from tests.send.conftest import TO, WORKFLOW, make_due
+from tests.receive.conftest import ACTOR, BOX
+from tests.send.conftest import Put, Rounds, arrived, kinds, state
 
 pytestmark = pytest.mark.django_db
-
-Put = Callable[..., Message]
-Rounds = Callable[..., None]
-
-
-def state(message: Message) -> str:
-    message.refresh_from_db()
-    return message.state
-
-
-def arrived(double: Double) -> list[bytes]:
-    """The bodies of what the double accepted whole, in order."""
-    bodies = [double.content(one.message_id) for one in double.sent_by(BOX) if one.status != "uploading"]
-    return [body for body in bodies if body != b"an earlier letter"]
-
-
-def kinds(message: Message) -> list[str]:
-    return list(MessageEvent.objects.filter(message=message).order_by("id").values_list("kind", flat=True))
-
-
-@pytest.fixture
-def small_chunks(settings: Any) -> None:
-    settings.SEND_CHUNK_BYTES = 1000
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -286,191 +259,3 @@ def test_a_wrong_password_waits_for_a_person_and_loses_nothing(double: Double, p
     double.update_mailbox(BOX, password="password")
     rounds()
     assert state(message) == State.ACCEPTED
-
-
-# --- What became of it -------------------------------------------------------------------------------------------------
-def test_a_collected_message_says_when(double: Double, put: Put, rounds: Rounds) -> None:
-    message = put()
-    rounds(2)
-    assert state(message) == State.ACCEPTED
-    with double.state.lock:
-        double.state.acknowledge(double.state.messages[message.mesh_id])
-    rounds(1)
-    assert state(message) == State.COLLECTED
-    assert message.acknowledged_at is not None
-    assert abs(message.acknowledged_at - timezone.now()) < timedelta(minutes=1)
-    assert Outgoing.objects.get().due_at is None
-
-
-def test_the_looks_thin_out(put: Put) -> None:
-    message = put()
-    waits = []
-    for age in (
-        timedelta(0),
-        timedelta(minutes=15),
-        timedelta(hours=1),
-        timedelta(hours=4),
-        timedelta(days=2),
-        timedelta(days=31),
-    ):
-        message.sent_at = timezone.now() - age
-        waits.append(track._next_look(message))
-    minutes = [None if wait is None else round(wait.total_seconds() / 60) for wait in waits]
-    assert minutes == [15, 45, 180, 1440, 1440, None]
-
-
-def test_a_mailbox_has_so_many_looks_and_no_more(double: Double, put: Put, rounds: Rounds, settings: Any) -> None:
-    settings.TRACK_PER_MAILBOX = 3
-    for number in range(6):
-        put(f"letter {number}".encode())
-    rounds(6)
-    make_due()
-    looks = 0
-    for _ in range(10):
-        claimed = track.claim_due()
-        if claimed is not None:
-            track.work(claimed)
-            looks += 1
-    assert looks == 3
-
-
-def test_a_message_that_nobody_collects_expires_and_can_come_back(double: Double, put: Put, rounds: Rounds) -> None:
-    message = put()
-    rounds(1)
-    Message.objects.update(sent_at=timezone.now() - timedelta(days=5, minutes=1))
-    rounds(1)
-    assert state(message) == State.EXPIRED
-    with double.state.lock:
-        double.state.acknowledge(double.state.messages[message.mesh_id])
-    rounds(1)
-    assert state(message) == State.COLLECTED
-
-
-def test_an_undeliverable_message_is_returned_with_the_code(double: Double, put: Put, rounds: Rounds) -> None:
-    message = put()
-    rounds(1)
-    assert state(message) == State.ACCEPTED
-    double.withdraw(message.mesh_id)
-    rounds(1)
-    assert (state(message), message.status_code) == (State.RETURNED, "14")
-
-
-# --- Reports ------------------------------------------------------------------------------------------------------------
-REPORT = {"code": "14", "event": "SEND", "description": "Message not collected by recipient after 5 days"}
-
-
-def test_a_report_returns_its_message(box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll) -> None:
-    message = put()
-    rounds(1)
-    assert state(message) == State.ACCEPTED
-    double.put(BOX, report={**REPORT, "linked_message_id": message.mesh_id})
-    poll(box)
-    assert (state(message), message.status_code) == (State.RETURNED, "14")
-    report = Message.objects.get(message_type="REPORT")
-    assert report.linked_message == message
-    assert "report_received" in kinds(message)
-
-
-def test_a_report_that_came_before_the_messages_own_commit_is_joined_later(
-    box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    message = put()
-    real = send.accepted
-
-    def late(late_message: Message, mesh_id: str, **rest: Any) -> None:
-        double.put(BOX, report={**REPORT, "linked_message_id": mesh_id})
-        poll(box)
-        assert Message.objects.get(message_type="REPORT").linked_message is None
-        real(late_message, mesh_id, **rest)
-
-    monkeypatch.setattr(send, "accepted", late)
-    rounds(1)
-    assert state(message) == State.RETURNED
-    assert Message.objects.get(message_type="REPORT").linked_message == message
-
-
-@pytest.mark.faults
-def test_a_report_settles_an_uncertain_message_by_its_local_id(
-    box: Mailbox, double: Double, put: Put, rounds: Rounds, poll: Poll
-) -> None:
-    double.faults.add(match={"route": "send"}, action=faults.drop("after"))
-    message = put()
-    rounds(1)
-    assert state(message) == State.UNCERTAIN
-    (sent,) = double.sent_by(BOX)
-    double.put(BOX, report={**REPORT, "linked_message_id": sent.message_id}, local_id=message.local_id)
-    poll(box)
-    assert (state(message), message.mesh_id) == (State.RETURNED, sent.message_id)
-
-
-# --- What goes into the outbox --------------------------------------------------------------------------------------------
-@pytest.mark.fuzz
-@pytest.mark.parametrize(
-    ("fields", "field"),
-    [
-        ({"recipient": "x26 hc"}, "recipient"),
-        ({"recipient": ""}, "recipient"),
-        ({"workflow_id": ""}, "workflow_id"),
-        ({"workflow_id": "W" * 301}, "workflow_id"),
-        ({"subject": "a\r\nMex-To: X"}, "subject"),
-        ({"subject": "x" * 501}, "subject"),
-        ({"local_id": "patient 999 000 0018"}, "local_id"),
-        ({"file_name": "9990000018.pdf"}, "file_name"),
-        ({"file_name": "\u202ename"}, "file_name"),
-        ({"file_name": " name"}, "file_name"),
-        ({"body": b""}, "file"),
-    ],
-)
-def test_bad_input_gets_a_sentence_and_nothing_is_kept(put: Put, fields: dict[str, Any], field: str) -> None:
-    with pytest.raises(ValidationError) as refused:
-        put(fields.pop("body", b"x"), **fields)
-    assert list(refused.value.message_dict) == [field]
-    assert not Message.objects.exists()
-    assert not Payload.objects.exists()
-    folder = Path(payloads.storage().path(f"sandbox/{Mailbox.objects.get().pk}"))
-    assert not [path for path in folder.rglob("*") if path.is_file()]
-
-
-def test_a_twin_within_thirty_days_is_refused_unless_it_is_meant(double: Double, put: Put, rounds: Rounds) -> None:
-    put(b"the same", allow_twin=False)
-    rounds()
-    with pytest.raises(Refused, match="within the last 30 days"):
-        put(b"the same", allow_twin=False)
-    put(b"another", allow_twin=False)
-    put(b"the same", allow_twin=True)
-    Message.objects.update(seen_at=timezone.now() - timedelta(days=31))
-    put(b"the same", allow_twin=False)
-    assert Message.objects.count() == 4
-
-
-def test_cancelled_before_it_was_sent(double: Double, put: Put, rounds: Rounds) -> None:
-    message = put()
-    with pytest.raises(Refused, match="Say why"):
-        outbox.cancel(actor=ACTOR, message=message, reason="")
-    outbox.cancel(actor=ACTOR, message=message, reason="wrong document")
-    rounds(3)
-    assert state(message) == State.CANCELLED
-    assert double.sent_by(BOX) == []
-    sent = put()
-    rounds()
-    with pytest.raises(Refused, match="on its way"):
-        outbox.cancel(actor=ACTOR, message=sent, reason="too late")
-
-
-def test_the_send_command(
-    box: Mailbox, double: Double, rounds: Rounds, tmp_path: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    letter = tmp_path / "letter.txt"
-    letter.write_bytes(b"a letter")
-    call_command("send", BOX, str(letter), "--to", TO.lower(), "--workflow", WORKFLOW)
-    assert "Queued 8 bytes" in capsys.readouterr().out
-    rounds()
-    assert arrived(double) == [b"a letter"]
-    assert double.sent_by(BOX)[0].file_name == "letter.txt"
-    with pytest.raises(CommandError, match="--again"):
-        call_command("send", BOX, str(letter), "--to", TO, "--workflow", WORKFLOW)
-    with pytest.raises(CommandError, match="cannot be read"):
-        call_command("send", BOX, str(tmp_path / "none"), "--to", TO, "--workflow", WORKFLOW)
-    with pytest.raises(CommandError, match="no mailbox"):
-        call_command("send", "NOBODY", str(letter), "--to", TO, "--workflow", WORKFLOW)
-    assert AuditEvent.objects.filter(action="message.queued").count() == 1
