@@ -12,9 +12,10 @@ from tests.browser.test_pages import at_both_widths, settle
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
-def queued(site: Site, number: int, *, seed: int) -> str:
+def queued(site: Site, number: int, *, seed: int, workflow_id: str = "TEST_WORKFLOW") -> str:
     """The outbox of a mailbox with messages that wait to be sent; no worker runs here."""
-    site.portal.ask("put_outgoing", mailbox_id=EMPTY, recipient="YGM24HC001", sizes=[20] * number, seed=seed)
+    given = {"mailbox_id": EMPTY, "recipient": "YGM24HC001", "seed": seed, "workflow_id": workflow_id}
+    site.portal.ask("put_outgoing", sizes=[20] * number, **given)
     return f"{site.url}{site.addresses['mailboxes'][4]}outbox/?state=queued&q=letter-{seed}-"
 
 

@@ -185,7 +185,9 @@ def addresses() -> dict[str, list[str]]:
     }
 
 
-def put_outgoing(*, mailbox_id: str, recipient: str, sizes: list[int], seed: int) -> dict[str, str]:
+def put_outgoing(
+    *, mailbox_id: str, recipient: str, sizes: list[int], seed: int, workflow_id: str = "TEST_WORKFLOW"
+) -> dict[str, str]:
     """Queues a message of each size; local id to SHA-256."""
     import random
 
@@ -198,7 +200,7 @@ def put_outgoing(*, mailbox_id: str, recipient: str, sizes: list[int], seed: int
         body = rng.randbytes(size)
         draft = outbox.Draft(
             recipient=recipient,
-            workflow_id="TEST_WORKFLOW",
+            workflow_id=workflow_id,
             file_name=f"letter-{seed}-{number}.dat",
             compress=rng.random() < 0.5,
         )
