@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,13 +25,6 @@ BOXES = [f"X26HC{number:03d}" for number in range(1, 9)]
 @pytest.fixture
 def pki() -> Pki:
     return create_pki([(BOXES[0], "X26")])
-
-
-@pytest.fixture
-def redis(tmp_path: Path, need: Any) -> Iterator[RedisServer]:
-    need("redis")
-    with RedisServer(tmp_path / "redis") as server:
-        yield server
 
 
 @pytest.fixture

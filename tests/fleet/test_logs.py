@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,13 +26,6 @@ PLANTED = {
     "reason": "PLANTED reason for looking",
     "patient": "9990000018",
 }
-
-
-@pytest.fixture
-def redis(tmp_path: Path, need: Any) -> Iterator[RedisServer]:
-    need("redis")
-    with RedisServer(tmp_path / "redis") as server:
-        yield server
 
 
 def test_nothing_that_was_planted_is_in_any_log(tmp_path: Path, redis: RedisServer) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,13 +33,6 @@ def double(tmp_path: Path, pki: Pki) -> Iterator[DoubleProcess]:
     with DoubleProcess(tmp_path / "double", pki) as server:
         for box in [*GOOD, HANGING, POISONED, WATCHED]:
             server.add_mailbox(box)
-        yield server
-
-
-@pytest.fixture
-def redis(tmp_path: Path, need: Any) -> Iterator[RedisServer]:
-    need("redis")
-    with RedisServer(tmp_path / "redis") as server:
         yield server
 
 
@@ -84,7 +76,13 @@ def test_one_hangs_and_one_is_poisoned_and_fifty_do_not_notice(portal: Portal, d
     time.sleep(max(0.0, began + 40 - time.monotonic()))
     late = double.put(GOOD[7], b"a late letter")
     sent[late.message_id] = late.sha256
-    wait_until(lambda: not double.inbox(GOOD[7]), seconds=30, what="a late message collected", portal=portal)
+    # Killed between MESH's answer and its own commit, a worker would leave the last one as stored: rightly, and not here.
+    wait_until(
+        lambda: sent.keys() <= {row["mesh_id"] for row in portal.ask("history") if row["state"] == "acknowledged"},
+        seconds=30,
+        what="all acknowledged, the late message too",
+        portal=portal,
+    )
     for name in ("beat-one", "beat-two", "one", "two"):
         portal.kill(name)
     lasted = time.monotonic() - began
