@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -114,10 +114,14 @@ def put(
     actor: Actor,
     mailbox: Mailbox,
     draft: Draft,
-    body: Iterable[bytes],
+    body: Iterable[bytes] | payloads.Stored,
     again: Again | None = None,
+    alongside: Callable[[Message], None] | None = None,
 ) -> Message:
     """Keeps ``body`` and queues a message from ``mailbox``; the sender takes it from there.
+
+    A body that is kept already is the message's from the commit on; until then, and when it is refused, the caller's.
+    ``alongside`` writes what must be committed together with the message; when it raises, nothing is queued.
 
     Raises ValidationError by field (an empty body under ``file``), Refused when the same was sent within 30 days and
     ``again`` is not given, or the workflow's rule forbids it all the same, payloads.StorageFailed. Nothing is kept then.
@@ -143,7 +147,7 @@ def put(
         file_name=draft.file_name,
         content_type=draft.content_type,
     )
-    kept = payloads.write(receive.storage_key(message), body)
+    kept = body if isinstance(body, payloads.Stored) else payloads.write(receive.storage_key(message), body)
     try:
         if kept.size == 0:
             raise ValidationError({"file": "The file is empty. MESH takes no message without a body."})
@@ -174,6 +178,8 @@ def put(
                 asked_by=asked_by,
                 requested_by=actor.label[:300],
             )
+            if alongside is not None:
+                alongside(message)
             if earlier is not None:
                 records.note(earlier, "resent", actor=actor.label, reason=reason, by=message.local_id)
             audit.record(
@@ -192,7 +198,8 @@ def put(
                 },
             )
     except BaseException:
-        payloads.delete(kept.key)
+        if kept is not body:
+            payloads.delete(kept.key)
         raise
     return message
 

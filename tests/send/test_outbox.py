@@ -64,6 +64,26 @@ def test_a_twin_within_thirty_days_is_refused_unless_it_is_meant(double: Double,
     assert Message.objects.count() == 4
 
 
+def test_a_body_that_is_kept_already_is_adopted_or_left_to_whoever_kept_it(box: Mailbox) -> None:
+    kept = payloads.write("drafts/one", [b"a letter"])
+    draft = outbox.Draft(recipient=TO, workflow_id=WORKFLOW)
+
+    def fails(_message: Message) -> None:
+        raise RuntimeError("what belongs to it could not be written")
+
+    with pytest.raises(RuntimeError):
+        outbox.put(actor=ACTOR, mailbox=box, draft=draft, body=kept, alongside=fails)
+    assert payloads.read_all(kept.key, limit=100) == (b"a letter", False)
+    assert not Message.objects.exists()
+
+    together: list[str] = []
+    message = outbox.put(
+        actor=ACTOR, mailbox=box, draft=draft, body=kept, alongside=lambda queued: together.append(queued.local_id)
+    )
+    assert (message.payload.storage_key, message.payload.sha256, message.size) == (kept.key, kept.sha256, 8)
+    assert together == [message.local_id]
+
+
 def test_cancelled_before_it_was_sent(double: Double, put: Put, rounds: Rounds) -> None:
     message = put()
     with pytest.raises(Refused, match="Say why"):
