@@ -18,12 +18,14 @@ from mailboxes.problems import NotConfigured, london
 from meshportal.mesh import Connection, MeshClient, RetryPolicy, Timeouts, tls_context
 
 _LIMIT = 500
+# Seconds that a person at a page waits for MESH, at each step.
+_PATIENCE = 8.0
 _kept: OrderedDict[tuple[object, ...], Connection] = OrderedDict()
 _lock = threading.Lock()
 
 
-def client_for(mailbox: Mailbox) -> MeshClient:
-    """A client for ``mailbox`` on the kept connection of its identity.
+def client_for(mailbox: Mailbox, *, somebody_waits: bool = False) -> MeshClient:
+    """A client for ``mailbox`` on the kept connection of its identity; one that gives up soon when somebody waits for it.
 
     Raises NotConfigured when something is missing or has expired, and errors of :mod:`meshportal.mesh.errors` when the
     certificate or bundle cannot be used.
@@ -43,14 +45,14 @@ def client_for(mailbox: Mailbox) -> MeshClient:
             "Add the certificate and its key, then choose it for this mailbox.",
         )
     return MeshClient(
-        connection_for(mailbox.identity),
+        connection_for(mailbox.identity, somebody_waits=somebody_waits),
         mailbox_id=mailbox.mailbox_id,
         password=mailbox.password,
         shared_key=shared_key,
     )
 
 
-def connection_for(identity: ClientIdentity) -> Connection:
+def connection_for(identity: ClientIdentity, *, somebody_waits: bool = False) -> Connection:
     """The kept connection of ``identity``, made when it is not there yet. Raises as :func:`client_for`."""
     now = timezone.now()
     if identity.not_after <= now:
@@ -74,13 +76,13 @@ def connection_for(identity: ClientIdentity) -> Connection:
             "Ask whoever runs the portal to import the CA bundle (see the README, Going live).",
         )
     base_url = settings.MESH_URLS[identity.environment]
-    key = (identity.pk, identity.fingerprint, identity.updated_at, bundle.fingerprint, base_url)
+    key = (identity.pk, identity.fingerprint, identity.updated_at, bundle.fingerprint, base_url, somebody_waits)
     with _lock:
         kept = _kept.get(key)
         if kept is not None:
             _kept.move_to_end(key)
             return kept
-    made = _make(identity, bundle, base_url)
+    made = _make(identity, bundle, base_url, somebody_waits=somebody_waits)
     with _lock:
         kept = _kept.setdefault(key, made)
         while len(_kept) > _LIMIT:
@@ -91,19 +93,20 @@ def connection_for(identity: ClientIdentity) -> Connection:
     return kept
 
 
-def _make(identity: ClientIdentity, bundle: TrustBundle, base_url: str) -> Connection:
+def _make(identity: ClientIdentity, bundle: TrustBundle, base_url: str, *, somebody_waits: bool) -> Connection:
     context = tls_context(
         certificate_pem=identity.certificate_pem,
         private_key_pem=identity.private_key,
         ca_pem=bundle.pem,
         check_common_name=settings.MESH_CHECK_COMMON_NAME,
     )
-    return Connection(
-        base_url,
-        ssl_context=context,
-        timeouts=Timeouts(connect=settings.MESH_CONNECT_TIMEOUT, read=settings.MESH_READ_TIMEOUT),
-        retry=RetryPolicy(attempts=2),
+    longest = _PATIENCE if somebody_waits else float("inf")
+    timeouts = Timeouts(
+        connect=min(settings.MESH_CONNECT_TIMEOUT, longest),
+        read=min(settings.MESH_READ_TIMEOUT, longest),
     )
+    retry = RetryPolicy(attempts=1 if somebody_waits else 2)
+    return Connection(base_url, ssl_context=context, timeouts=timeouts, retry=retry)
 
 
 def forget_all() -> None:

@@ -47,6 +47,7 @@ app.conf.update(
             "schedule": settings.RING_SECONDS,
             "options": {"queue": "send", "expires": settings.RING_SECONDS * 2},
         },
+        "sweep-composed": {"task": "messages.tasks.sweep_composed", "schedule": 3600.0, "options": {"expires": 3000}},
         **{
             f"canary-{queue}": {
                 "task": "meshportal.core.tasks.canary",

@@ -22,7 +22,7 @@ REASONS = (
     (OTHER, "Other"),
 )
 MAX_REASON = 500
-_NO_PATIENT = "Do not write a patient’s name or NHS number here: auditors read it."
+NO_PATIENT = "Do not write a patient’s name or NHS number here: auditors read it."
 _TOO_LONG = {"max_length": f"Keep it within {MAX_REASON} characters."}
 
 
@@ -54,7 +54,7 @@ class ReasonForm(NhsFormMixin, forms.Form):
     )
     detail = forms.CharField(
         label="In your own words",
-        help_text=f"Needed for “Other”. A ticket number helps. {_NO_PATIENT}",
+        help_text=f"Needed for “Other”. A ticket number helps. {NO_PATIENT}",
         max_length=MAX_REASON,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
@@ -88,10 +88,10 @@ class DownloadForm(forms.Form):
     )
 
 
-def _reason_field(label: str, *, example: str, missing: str) -> forms.CharField:
+def reason_field(label: str, *, example: str, missing: str) -> forms.CharField:
     return forms.CharField(
         label=label,
-        help_text=f"For example: {example} {_NO_PATIENT}",
+        help_text=f"For example: {example} {NO_PATIENT}",
         max_length=MAX_REASON,
         widget=forms.Textarea(attrs={"rows": 2}),
         validators=[says_something, names_no_patient],
@@ -113,7 +113,7 @@ class ReasonedForm(NhsFormMixin, forms.Form):
 class DiscardForm(ReasonedForm):
     """Why a message may go without being kept, and the tick that says that this is understood."""
 
-    reason = _reason_field(
+    reason = reason_field(
         "Why may this message go without being kept?",
         example="the sender has sent it again as another message.",
         missing="Say why this message may go without being kept",
@@ -127,7 +127,7 @@ class DiscardForm(ReasonedForm):
 class CancelForm(ReasonedForm):
     """Why a message that waits to be sent is taken back."""
 
-    reason = _reason_field(
+    reason = reason_field(
         "Why is this message cancelled?",
         example="it holds the wrong document.",
         missing="Say why this message is cancelled",
@@ -137,7 +137,7 @@ class CancelForm(ReasonedForm):
 class CancelManyForm(ReasonedForm):
     """Why several messages that wait to be sent are taken back."""
 
-    reason = _reason_field(
+    reason = reason_field(
         "Why are these messages cancelled?",
         example="they hold the wrong document.",
         missing="Say why these messages are cancelled",
@@ -147,7 +147,7 @@ class CancelManyForm(ReasonedForm):
 class ResendManyForm(ReasonedForm):
     """Why several documents go out again, each to its own recipient."""
 
-    reason = _reason_field(
+    reason = reason_field(
         "Why are they sent again?",
         example="the mailbox was switched off over the weekend.",
         missing="Say why they are sent again",
@@ -167,7 +167,7 @@ class DecideForm(ReasonedForm):
         widget=forms.RadioSelect,
         error_messages={"required": "Say whether it arrived", "invalid_choice": "Choose one of the two"},
     )
-    reason = _reason_field(
+    reason = reason_field(
         "How do you know?",
         example="the practice has it, says their reception.",
         missing="Say how you know",
@@ -186,12 +186,12 @@ class ResendForm(ReasonedForm):
     )
     asked_by = forms.CharField(
         label="Who asked for it to be sent again?",
-        help_text=f"For example: reception of the practice. {_NO_PATIENT}",
+        help_text=f"For example: reception of the practice. {NO_PATIENT}",
         max_length=150,
         validators=[says_something, names_no_patient],
         error_messages={"required": "Say who asked for it to be sent again"},
     )
-    reason = _reason_field(
+    reason = reason_field(
         "Why is it sent again?",
         example="the practice’s old mailbox was closed.",
         missing="Say why it is sent again",

@@ -164,6 +164,8 @@ def put(
             if again is not None and again.of is not None:
                 _hold_for_resend(again.of)
             records.add_all([message], kind="queued", actor=actor.label)
+            if alongside is not None:
+                alongside(message)
             Payload.objects.create(
                 message=message, storage_key=kept.key, sha256=kept.sha256, size=kept.size, stored_size=kept.stored_size
             )
@@ -178,8 +180,6 @@ def put(
                 asked_by=asked_by,
                 requested_by=actor.label[:300],
             )
-            if alongside is not None:
-                alongside(message)
             if earlier is not None:
                 records.note(earlier, "resent", actor=actor.label, reason=reason, by=message.local_id)
             audit.record(

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from mailboxes.models import Mailbox
+from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.crypto import CannotUnseal
-from messages.models import Message, MessageEvent, SendAttempt
+from messages.models import Composed, Message, MessageEvent, SendAttempt
 from messages.states import Direction
 
 SEALED = ("subject", "recipient_sealed", "headers")
@@ -48,6 +48,16 @@ def counted(team: Team, mailbox: Mailbox | None = None) -> QuerySet[Message]:
 def mailboxes(team: Team) -> QuerySet[Mailbox]:
     """The team's mailboxes, without what is sealed."""
     return in_team(Mailbox, team).select_related("organisation").defer("password")
+
+
+def may_send(team: Team) -> QuerySet[Mailbox]:
+    """The team's mailboxes that a message can be sent from, by name."""
+    return mailboxes(team).exclude(mode=Mode.PAUSED).order_by("name", "mailbox_id")
+
+
+def composed() -> QuerySet[Composed]:
+    """Messages that are being composed. The caller scopes them to a team."""
+    return Composed.objects.select_related("mailbox__organisation").defer("mailbox__password")
 
 
 def whole() -> QuerySet[Message]:

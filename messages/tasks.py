@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from messages import dispatch, shard
+from messages import compose, dispatch, shard
 
 
 @shared_task
@@ -17,3 +17,9 @@ def poll_due() -> None:
 def send_due() -> None:
     """Sends every message that is due, and asks what became of those whose look is due."""
     dispatch.run_due()
+
+
+@shared_task
+def sweep_composed() -> None:
+    """Takes away what was composed and never sent."""
+    compose.sweep()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from messages.views import acts, body, bulk, detail, lists, workflows
+from messages.views import acts, body, bulk, compose, detail, lists, workflows
 
 app_name = "messages"
 
@@ -13,6 +13,12 @@ urlpatterns = [
     path("messages/sent/", lists.SentMessages.as_view(), name="outbox"),
     path("mailboxes/<uuid:pk>/inbox/", lists.MailboxInbox.as_view(), name="inbox"),
     path("mailboxes/<uuid:pk>/outbox/", lists.MailboxOutbox.as_view(), name="mailbox-outbox"),
+    path("messages/new/", compose.Compose.as_view(), name="compose"),
+    path("messages/new/<uuid:pk>/", compose.ComposedPage.as_view(), name="composed"),
+    path("messages/new/<uuid:pk>/details/", compose.Details.as_view(), name="composed-details"),
+    path("messages/new/<uuid:pk>/file/", compose.Upload.as_view(), name="composed-file"),
+    path("messages/new/<uuid:pk>/send/", compose.Send.as_view(), name="composed-send"),
+    path("messages/new/<uuid:pk>/discard/", compose.Discard.as_view(), name="composed-discard"),
     path("messages/sent/cancel/", bulk.CancelMany.as_view(), name="cancel-many"),
     path("messages/sent/resend/", bulk.ResendMany.as_view(), name="resend-many"),
     path("messages/retry/", bulk.RetryMany.as_view(), name="retry-many"),

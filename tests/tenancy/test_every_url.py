@@ -19,6 +19,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from meshportal.accounts import policies
 from meshportal.accounts.models import Role
+from meshportal.core import payloads
 from tests.conftest import Make, MakeMember
 
 pytestmark = [pytest.mark.tenancy, pytest.mark.django_db]
@@ -90,8 +91,19 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "uncertain": uncertain,
         "returned": returned,
         "workflow": registry.known(team.pk, "TOC_FHIR_IP_DISCH"),
+        "composed": composed(box),
         "identity": ClientIdentity.objects.get(team=team),
     }
+
+
+def composed(box: Any) -> Any:
+    """A message that waits for its last word, with its file."""
+    from messages.models import Composed
+
+    kept = payloads.write(f"composed/{box.pk}", [b"a letter that is not sent yet"])
+    facts = {"storage_key": kept.key, "sha256": kept.sha256, "size": kept.size, "stored_size": kept.stored_size}
+    given = {"recipient": "YGM24HC001", "known": "traffic", "workflow_id": "TEST", "subject": "PLANTED-SUBJECT", **facts}
+    return Composed.objects.create(team=box.team, mailbox=box, made_by="somebody", author="other", **given)
 
 
 def targets(route: Route, world: dict[str, Any]) -> list[str]:
@@ -103,6 +115,8 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
     of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox")
     if route.name == "messages:workflow":
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
+    if route.name.startswith("messages:composed"):
+        return [route.url(team=world["team"].slug, pk=world["composed"].pk)]
     names = ["mailbox"] if of_mailbox else kinds[route.name.partition(":")[0]]
     return [route.url(team=world["team"].slug, pk=world[name].pk) for name in names]
 

@@ -8,11 +8,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from certificates.models import Environment
 from mailboxes import selectors
+from mailboxes.models import Mailbox
 from meshportal.audit.actors import Actor
 from meshportal.core.acts import Refused
 from meshportal.core.commands import sentences
 from meshportal.core.payloads import StorageFailed
-from messages import outbox
+from messages import outbox, recipients
 
 _BLOCK = 1024 * 1024
 
@@ -23,7 +24,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("mailbox_id", help="the mailbox that sends")
         parser.add_argument("file")
-        parser.add_argument("--to", required=True, help="the recipient's mailbox ID")
+        to = parser.add_mutually_exclusive_group(required=True)
+        to.add_argument("--to", help="the recipient's mailbox ID")
+        to.add_argument("--ods", metavar="CODE", help="the recipient's ODS code: MESH is asked, and must name one mailbox")
         parser.add_argument("--workflow", required=True, help="workflow ID")
         parser.add_argument("--subject", default="")
         parser.add_argument("--local-id", default="", help="yours; without it the portal makes a unique one, which is safer")
@@ -42,7 +45,7 @@ class Command(BaseCommand):
             raise CommandError(selectors.not_named(options["mailbox_id"]))
         path = Path(options["file"])
         draft = outbox.Draft(
-            recipient=options["to"].upper(),
+            recipient=(options["to"] or self._recipient(mailbox, options["ods"], options["workflow"])).upper(),
             workflow_id=options["workflow"],
             subject=options["subject"],
             local_id=options["local_id"],
@@ -72,3 +75,12 @@ class Command(BaseCommand):
             f"Queued {message.size} bytes from {mailbox.mailbox_id} to {draft.recipient} in "
             f"{mailbox.get_environment_display().lower()}, local ID {message.local_id}."
         )
+
+    @staticmethod
+    def _recipient(mailbox: Mailbox, ods_code: str, workflow_id: str) -> str:
+        try:
+            return recipients.the_one(mailbox, ods_code, workflow_id).mailbox_id
+        except ValidationError as error:
+            raise CommandError(f"{sentences(error)} (--to)") from None
+        except recipients.CouldNotAsk as error:
+            raise CommandError(f"{error.problem.sentence} {error.problem.advice}") from None
