@@ -17,6 +17,7 @@ from django.conf import settings
 
 QUEUES = ("poll", "send", "default")
 CANARY_SECONDS = 20
+ACKS_SECONDS = 60
 
 app = Celery("meshportal", broker=settings.REDIS_URL)
 app.conf.update(
@@ -46,6 +47,11 @@ app.conf.update(
             "task": "messages.tasks.send_due",
             "schedule": settings.RING_SECONDS,
             "options": {"queue": "send", "expires": settings.RING_SECONDS * 2},
+        },
+        "pair-acks": {
+            "task": "messages.tasks.pair_acks",
+            "schedule": ACKS_SECONDS,
+            "options": {"queue": "default", "expires": ACKS_SECONDS - 1},
         },
         **{
             f"canary-{queue}": {

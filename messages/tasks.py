@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from messages import dispatch, shard
+from messages import acks, dispatch, shard
 
 
 @shared_task
@@ -17,3 +17,9 @@ def poll_due() -> None:
 def send_due() -> None:
     """Sends every message that is due, and asks what became of those whose look is due."""
     dispatch.run_due()
+
+
+@shared_task
+def pair_acks() -> None:
+    """Pairs acknowledgements by recipients' systems with the messages that they answer."""
+    acks.work_due()

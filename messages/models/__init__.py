@@ -1,9 +1,24 @@
 from __future__ import annotations
 
+from messages.models.ack import Ack, AckAnswer, AckKind, BodyName
 from messages.models.event import MessageEvent
 from messages.models.message import Message, MessageType
 from messages.models.outgoing import Outcome, Outgoing, SendAttempt
 from messages.models.payload import Payload
 from messages.models.workflow import ResendPolicy, Workflow
 
-__all__ = ["Message", "MessageEvent", "MessageType", "Outcome", "Outgoing", "Payload", "ResendPolicy", "SendAttempt", "Workflow"]
+__all__ = [
+    "Ack",
+    "AckAnswer",
+    "AckKind",
+    "BodyName",
+    "Message",
+    "MessageEvent",
+    "MessageType",
+    "Outcome",
+    "Outgoing",
+    "Payload",
+    "ResendPolicy",
+    "SendAttempt",
+    "Workflow",
+]
