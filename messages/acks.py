@@ -29,7 +29,8 @@ log = structlog.get_logger("messages.acks")
 
 PAIRER = "meshportal acknowledgements"
 MOST_READS = 3
-_MOST = 500
+# In one run: the queue's canary must not wait long behind them.
+_MOST = 200
 # An ack is noticed as long as this after it was first seen, however long its download took.
 _NOTICED_FOR = timedelta(days=7)
 # The message may still be on its way to its own commit, or turn out to be uncertain, so the ack is looked at again.
