@@ -17,6 +17,7 @@ from django.conf import settings
 
 QUEUES = ("poll", "send", "default")
 CANARY_SECONDS = 20
+ACKS_SECONDS = 60
 
 app = Celery("meshportal", broker=settings.REDIS_URL)
 app.conf.update(
@@ -48,6 +49,11 @@ app.conf.update(
             "options": {"queue": "send", "expires": settings.RING_SECONDS * 2},
         },
         "sweep-composed": {"task": "messages.tasks.sweep_composed", "schedule": 3600.0, "options": {"expires": 3000}},
+        "pair-acks": {
+            "task": "messages.tasks.pair_acks",
+            "schedule": ACKS_SECONDS,
+            "options": {"queue": "default", "expires": ACKS_SECONDS - 1},
+        },
         **{
             f"canary-{queue}": {
                 "task": "meshportal.core.tasks.canary",

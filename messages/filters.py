@@ -17,7 +17,7 @@ from meshportal.accounts.scoping import in_team
 from meshportal.web.forms import PeriodForm
 from meshportal.web.time import london_day
 from messages import ages
-from messages.models import Message, MessageType
+from messages.models import AckAnswer, Message, MessageType
 from messages.states import IN, IN_INBOX, OUT, TO_SEND, UNCOLLECTED, State
 
 # The trigram index answers for three characters on: fewer would read the whole table.
@@ -30,6 +30,8 @@ WAITING = "waiting"
 NOT_COLLECTED = "not-collected"
 RECOVERABLE = "recoverable"
 UNMATCHED = "unmatched"
+ACKS_UNMATCHED = "acks-unmatched"
+ACKS_REJECTED = "acks-rejected"
 # The choice beside the days: the inbox has let go of the message.
 AFTER_LAST_DAY = "over"
 # Several states under one name, for the filter and for saved views.
@@ -76,12 +78,17 @@ class _Written(Value):
 
 
 def type_is(kind: str) -> Q:
-    """Messages of this :class:`MessageType`, or the reports about messages that the portal does not know.
+    """Messages of this :class:`MessageType`, reports about messages that the portal does not know, or acknowledgements: those
+    without their message, or that reject it.
 
     Raises ValueError for a type that there is not.
     """
     if kind == UNMATCHED:
         return type_is(MessageType.REPORT) & Q(linked_message__isnull=True)
+    if kind == ACKS_UNMATCHED:
+        return Q(ack__isnull=False, ack__about__isnull=True)
+    if kind == ACKS_REJECTED:
+        return Q(ack__answer=AckAnswer.NEGATIVE)
     return Q(Exact(F("message_type"), _Written(kind)))
 
 
@@ -219,6 +226,13 @@ def _mailbox_field(label: str) -> _MailboxFilter:
     )
 
 
+_MORE_TYPES = [
+    (UNMATCHED, "Report that matches no message"),
+    (ACKS_UNMATCHED, "Acknowledgement without its message"),
+    (ACKS_REJECTED, "Acknowledgement that rejects its message"),
+]
+
+
 class InboxFilter(_BoxFilter):
     """Filters of the messages that came into one mailbox."""
 
@@ -227,7 +241,7 @@ class InboxFilter(_BoxFilter):
     type = filters.ChoiceFilter(
         label="Type",
         method="by_type",
-        choices=[*MessageType.choices, (UNMATCHED, "Report that matches no message")],
+        choices=[*MessageType.choices, *_MORE_TYPES],
         empty_label="Any",
         error_messages={"invalid_choice": "There is no type %(value)s."},
     )

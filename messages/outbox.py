@@ -25,7 +25,7 @@ from meshportal.core.acts import Refused
 from meshportal.mesh import errors
 from meshportal.mesh.upload import header_value
 from meshportal.web.masking import mask_numbers
-from messages import receive, records, registry
+from messages import acks, receive, records, registry
 from messages.models import Message, Outgoing, Payload, ResendPolicy, Workflow
 from messages.states import TO_SEND, Direction, State
 
@@ -157,6 +157,7 @@ def put(
             _permit(workflow, draft, earlier, again)
         reason = again.reason.strip() if again and earlier else ""
         asked_by = again.asked_by.strip()[:150] if again and earlier else ""
+        names = acks.names_of(kept) if workflow.ack_workflow_id else frozenset()
         message.size = kept.size
         chunk_size = chunk_bytes(mailbox)
         message.chunk_count = max(1, -(-kept.size // chunk_size))
@@ -180,6 +181,7 @@ def put(
                 asked_by=asked_by,
                 requested_by=actor.label[:300],
             )
+            acks.keep_names(message, names)
             if earlier is not None:
                 records.note(earlier, "resent", actor=actor.label, reason=reason, by=message.local_id)
             audit.record(

@@ -11,7 +11,7 @@ from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.crypto import CannotUnseal
-from messages.models import Composed, Message, MessageEvent, SendAttempt
+from messages.models import Ack, Composed, Message, MessageEvent, SendAttempt
 from messages.states import Direction
 
 SEALED = ("subject", "recipient_sealed", "headers")
@@ -63,7 +63,7 @@ def composed() -> QuerySet[Composed]:
 def whole() -> QuerySet[Message]:
     """Messages with everything that a message's page shows, but what is sealed. The caller scopes them to a team."""
     linked = [f"linked_message__{name}" for name in SEALED]
-    return Message.objects.select_related("team", "mailbox__organisation", "payload", "outgoing", "linked_message").defer(
+    return Message.objects.select_related("team", "mailbox__organisation", "payload", "outgoing", "linked_message", "ack").defer(
         *SEALED, *linked, "search", "mailbox__password"
     )
 
@@ -104,3 +104,15 @@ def reports_about(message: Message) -> list[Message]:
     """The latest reports that MESH sent about ``message``."""
     rows = Message.objects.filter(team_id=message.team_id, linked_message=message).defer(*SEALED, "search")
     return list(rows.order_by("-seen_at")[:MAX_REPORTS])
+
+
+def acks_of(message: Message) -> list[Ack]:
+    """The latest acknowledgements of ``message`` by its recipient's system."""
+    sealed = [f"message__{name}" for name in SEALED]
+    rows = Ack.objects.filter(about=message, message__team_id=message.team_id).select_related("message").defer(*sealed)
+    return list(rows.order_by("-message__seen_at")[:MAX_REPORTS])
+
+
+def acknowledged_by(message: Message) -> Message | None:
+    """The sent message that ``message``, an acknowledgement, was paired with."""
+    return Message.objects.filter(team_id=message.team_id, acks__message=message).only("mesh_id", "local_id").first()

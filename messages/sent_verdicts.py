@@ -169,6 +169,11 @@ def _cancelled(_message: Message, since: MessageEvent | None) -> Said:
 
 
 def _confirmed(_message: Message, since: MessageEvent | None) -> Said:
+    if since is not None and since.kind in ("ack_received", "ack_rejected"):
+        return (
+            f"The answer of MESH never came, but the recipient’s system answered: that was seen on {moment(since.at)}.",
+            [("What it means", "The message arrived. The portal has no message ID for it, so MESH cannot be asked about it.")],
+        )
     who = f"{since.actor_label} decided on {moment(since.at)}" if since else "A person decided"
     return (
         f"The answer of MESH never came. {who} that it arrived.",

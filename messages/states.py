@@ -33,7 +33,7 @@ class State(models.TextChoices):
     REFUSED = "refused", "Refused, not sent"
     UNCERTAIN = "uncertain", "Needs a decision"
     CANCELLED = "cancelled", "Cancelled before it was sent"
-    CONFIRMED = "confirmed", "Arrived, as a person confirmed"
+    CONFIRMED = "confirmed", "Arrived, as was confirmed"
 
 
 # What each state means, in the words of the "What does this mean?" disclosure.
@@ -70,7 +70,10 @@ MEANINGS: dict[str, str] = {
         "times, that it has no such message; otherwise the recipient might get it twice."
     ),
     State.CANCELLED: "A person cancelled the message before anything of it was sent.",
-    State.CONFIRMED: "MESH's answer never came, and a person found out from the recipient that the message arrived.",
+    State.CONFIRMED: (
+        "MESH's answer never came. A person found out from the recipient that the message arrived, or the recipient's system "
+        "acknowledged it."
+    ),
 }
 
 TRANSITIONS: dict[str, frozenset[str]] = {

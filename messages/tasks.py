@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from messages import compose, dispatch, shard
+from messages import acks, compose, dispatch, shard
 
 
 @shared_task
@@ -23,3 +23,9 @@ def send_due() -> None:
 def sweep_composed() -> None:
     """Takes away what was composed and never sent."""
     compose.sweep()
+
+
+@shared_task
+def pair_acks() -> None:
+    """Pairs acknowledgements by recipients' systems with the messages that they answer."""
+    acks.work_due()

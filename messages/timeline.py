@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from meshportal.web.templatetags.portal import filesize
-from messages.models import Message, MessageEvent, Outcome, SendAttempt
+from messages.models import AckKind, Message, MessageEvent, Outcome, SendAttempt
 from messages.words import plain, report_code, returned_because
 
 # What happened, and whether it is trouble.
@@ -27,6 +27,8 @@ _KINDS: dict[str, tuple[str, bool]] = {
     "gone": ("MESH no longer offered it", True),
     "left": ("No longer in the inbox", False),
     "report_received": ("A report about this message came in", True),
+    "ack_received": ("The recipient’s system acknowledged it", False),
+    "ack_rejected": ("The recipient’s system rejected it: a person must look", True),
     "resent": ("Sent again as a new message", False),
     "queued": ("Put into the outbox", False),
     "sending": ("The first request to MESH was begun", False),
@@ -68,6 +70,7 @@ _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "chunks": ("Chunks", _text),
     "sha256": ("SHA-256", _text),
     "status": ("Answer of MESH", _text),
+    "ack_kind": ("Kind", lambda value: AckKind(value).label),
     "code": ("Code", _text),
     "description": ("MESH said", _text),
     "by": ("Local ID of the new message", _text),

@@ -22,7 +22,8 @@ from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.heartbeats import QueueHealth
-from messages.models import Message, MessageType
+from messages.filters import ACKS_REJECTED
+from messages.models import AckAnswer, Message, MessageType
 from messages.states import Direction, State
 
 # More mailboxes than this with one cause become one line.
@@ -61,6 +62,7 @@ def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line
         *_quarantined(team, now),
         *_sent(team, now),
         *_reports(team, now),
+        *_rejected(team, now),
     ]
     return sorted(found, key=lambda line: line.since)[: MOST_LINES + 1]
 
@@ -300,6 +302,34 @@ def _reports(team: Team, now: datetime) -> Iterator[Line]:
             since=row["oldest"],
             url=f"{inbox}?{urlencode({'type': MessageType.REPORT.value})}",
             act="See the report" if one else "See the reports",
+            moment_words="Came" if one else "The oldest came",
+            moment=row["oldest"],
+        )
+
+
+def _rejected(team: Team, now: datetime) -> Iterator[Line]:
+    """The recipient's system said no: the letter came and was not taken, and nobody else tells the sender."""
+    rows = (
+        Message.objects.filter(
+            mailbox__in=in_team(Mailbox, team), ack__answer=AckAnswer.NEGATIVE, ack__created_at__gt=now - REPORTS_FOR
+        )
+        .order_by()
+        .values("mailbox_id", "mailbox__name", "mailbox__mailbox_id")
+        .annotate(number=Count("pk"), oldest=Min("seen_at"))
+    )
+    for row in rows:
+        one = row["number"] == 1
+        inbox = reverse("messages:inbox", kwargs={"team": team.slug, "pk": row["mailbox_id"]})
+        yield Line(
+            tone="bad",
+            subject=f"{row['mailbox__name']} ({row['mailbox__mailbox_id']})",
+            sentence="has an acknowledgement in which the recipient’s system rejects a message."
+            if one
+            else f"has {row['number']:,} acknowledgements in which recipients’ systems reject messages.",
+            advice="See why, and reach the recipient another way if it matters. It stands here for 7 days.",
+            since=row["oldest"],
+            url=f"{inbox}?{urlencode({'type': ACKS_REJECTED})}",
+            act="See the acknowledgement" if one else "See the acknowledgements",
             moment_words="Came" if one else "The oldest came",
             moment=row["oldest"],
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from messages.models.ack import Ack, AckAnswer, AckKind, BodyName
 from messages.models.composed import Composed
 from messages.models.event import MessageEvent
 from messages.models.message import Message, MessageType
@@ -8,6 +9,10 @@ from messages.models.payload import Payload
 from messages.models.workflow import ResendPolicy, Workflow
 
 __all__ = [
+    "Ack",
+    "AckAnswer",
+    "AckKind",
+    "BodyName",
     "Composed",
     "Message",
     "MessageEvent",

@@ -12,7 +12,7 @@ from meshportal.accounts import policies
 from meshportal.accounts.models import Membership
 from meshportal.web.masking import mask_subject
 from meshportal.web.pages import DetailPage
-from messages import registry, resend, selectors, timeline, verdicts, words
+from messages import ack_words, registry, resend, selectors, timeline, verdicts, words
 from messages.forms import CancelForm, DecideForm, DiscardForm, ReasonedForm, ResendForm
 from messages.models import Message, MessageType, ResendPolicy
 from messages.states import MEANINGS, TO_SEND, Direction, State
@@ -65,6 +65,8 @@ def message_context(message: Message, membership: Membership, given: forms.BaseF
     attempts = selectors.attempts_of(message) if sent else []
     act, act_form = act_of(message, membership, given)
     report = message.message_type == MessageType.REPORT
+    ack = getattr(message, "ack", None)
+    about = selectors.acknowledged_by(message) if ack is not None and ack.about_id else None
     return {
         "line": words.Line.of(message),
         "verdict": verdicts.verdict(message, events),
@@ -76,6 +78,9 @@ def message_context(message: Message, membership: Membership, given: forms.BaseF
         "report": timeline.report_words(message) if report else None,
         "linked_id": words.plain(message.linked_mesh_id),
         "reports": [(found, timeline.report_words(found)) for found in selectors.reports_about(message)],
+        "acks": [(found.message, ack_words.ack_words(found)) for found in selectors.acks_of(message)] if sent else [],
+        "ack": ack_words.ack_words(ack) if ack is not None else None,
+        "ack_about": (about, ack_words.name_of(about)) if about is not None else None,
         "subject": mask_subject(sealed.subject),
         "recipient": mask_subject(sealed.recipient),
         "addressed_to": words.plain(message.recipient_mailbox) if message.recipient_mailbox != message.mailbox.mailbox_id else "",

@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from meshportal.core import pagination
 from messages import ages, filters
-from messages.filters import DAY_LABELS, IN_THE_INBOX, NOT_COLLECTED, RECOVERABLE, UNMATCHED, WAITING
+from messages.filters import ACKS_UNMATCHED, DAY_LABELS, IN_THE_INBOX, NOT_COLLECTED, RECOVERABLE, UNMATCHED, WAITING
 from messages.models import Message, MessageType
 from messages.refusals import DESK
 from messages.states import Direction, State
@@ -48,6 +48,7 @@ _VIEWS: dict[Direction, tuple[_View, ...]] = {
         _View("Needs a person", {"state": State.QUARANTINED}),
         _View("Reports", {"type": MessageType.REPORT}),
         _View("Unmatched reports", {"type": UNMATCHED}),
+        _View("Acknowledgements without their message", {"type": ACKS_UNMATCHED}),
     ),
     Direction.OUT: (
         _View("All", {}),

@@ -212,7 +212,7 @@ def test_the_number_of_queries_does_not_depend_on_the_history(
     browser = signed_in("manager")
     browser.get(url_of(row))
     # As for a received one, and the requests.
-    with django_assert_max_num_queries(11):
+    with django_assert_max_num_queries(12):
         browser.get(url_of(row))
 
 

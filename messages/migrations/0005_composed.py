@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0001_initial"),
         ("mailboxes", "0001_initial"),
-        ("mesh_messages", "0003_workflows_and_who_asked"),
+        ("mesh_messages", "0004_acknowledgements"),
     ]
 
     operations = [
