@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from certificates.models import ClientIdentity
 from mailboxes import health, selectors
-from mailboxes.models import Mailbox, Mode
+from mailboxes.models import Mailbox, Mode, WatchedFolder
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.heartbeats import QueueHealth
@@ -57,6 +57,7 @@ def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line
         *_workers(queues, now),
         *_mailboxes(team, now),
         *_paused(team, now),
+        *_folders(team, now),
         *_certificates(team, now),
         *_quarantined(team, now),
         *_sent(team, now),
@@ -311,6 +312,21 @@ def _paused(team: Team, now: datetime) -> Iterator[Line]:
         url, act = _page(team, mailbox)
         advice = "Messages that nobody collects leave MESH after 5 days. Take it up again, or make sure that another client does."
         yield Line("warn", str(mailbox), "is paused.", advice, mailbox.updated_at, url, act, moment=mailbox.updated_at)
+
+
+def _folders(team: Team, now: datetime) -> Iterator[Line]:
+    problems: dict[tuple[str, str], list[WatchedFolder]] = defaultdict(list)
+    for folder in selectors.folders_in_trouble(team):
+        problems[folder.problem, folder.problem_advice].append(folder)
+    for (problem, advice), group in problems.items():
+        # A file server that is away is one problem, however many mailboxes have their folders on it.
+        for found in [[folder] for folder in group] if len(group) <= ONE_BY_ONE else [group]:
+            since = min(folder.problem_since or now for folder in found)
+            if len(found) == 1:
+                url, act = _page(team, found[0].mailbox)
+            else:
+                url, act = reverse("mailboxes:list", kwargs={"team": team.slug}), "See the mailboxes"
+            yield Line("bad", _named([folder.mailbox for folder in found]), problem, advice, since, url, act, moment=since)
 
 
 def _named(mailboxes: list[Mailbox]) -> str:
