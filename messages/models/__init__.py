@@ -4,6 +4,19 @@ from messages.models.event import MessageEvent
 from messages.models.message import Message, MessageType
 from messages.models.outgoing import Outcome, Outgoing, SendAttempt
 from messages.models.payload import Payload
+from messages.models.pickup import FolderPickup, Stage
 from messages.models.workflow import ResendPolicy, Workflow
 
-__all__ = ["Message", "MessageEvent", "MessageType", "Outcome", "Outgoing", "Payload", "ResendPolicy", "SendAttempt", "Workflow"]
+__all__ = [
+    "FolderPickup",
+    "Message",
+    "MessageEvent",
+    "MessageType",
+    "Outcome",
+    "Outgoing",
+    "Payload",
+    "ResendPolicy",
+    "SendAttempt",
+    "Stage",
+    "Workflow",
+]
