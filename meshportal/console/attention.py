@@ -22,6 +22,7 @@ from mailboxes.models import Mailbox, Mode, WatchedFolder
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.heartbeats import QueueHealth
+from messages import selectors as messages
 from messages.models import Message, MessageType
 from messages.states import Direction, State
 
@@ -58,6 +59,7 @@ def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line
         *_mailboxes(team, now),
         *_paused(team, now),
         *_folders(team, now),
+        *_documents(team, now),
         *_certificates(team, now),
         *_quarantined(team, now),
         *_sent(team, now),
@@ -327,6 +329,24 @@ def _folders(team: Team, now: datetime) -> Iterator[Line]:
             else:
                 url, act = reverse("mailboxes:list", kwargs={"team": team.slug}), "See the mailboxes"
             yield Line("bad", _named([folder.mailbox for folder in found]), problem, advice, since, url, act, moment=since)
+
+
+def _documents(team: Team, now: datetime) -> Iterator[Line]:
+    """What was put into a folder and is no message: no other page knows of it."""
+    for row in messages.never_queued(team, since=now - CAME_BACK):
+        one = row["number"] == 1
+        documents = "1 document" if one else f"{row['number']:,} documents"
+        yield Line(
+            tone="bad",
+            subject=f"{row['mailbox__name']} ({row['mailbox__mailbox_id']})",
+            sentence=f"has {documents} in FAILED of its folder that {'was' if one else 'were'} not sent.",
+            advice=f"The control file beside {'it' if one else 'each'} says why. It stands here for 7 days.",
+            since=row["first"],
+            url=reverse("mailboxes:detail", kwargs={"team": team.slug, "pk": row["mailbox_id"]}),
+            act="Open the mailbox",
+            moment_words="It failed" if one else "The first failed",
+            moment=row["first"],
+        )
 
 
 def _named(mailboxes: list[Mailbox]) -> str:

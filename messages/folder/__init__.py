@@ -21,6 +21,6 @@ files are moved to SENT or FAILED      and some in place               the .ctl 
 after the last move                    row placing, all in place       closes the row
 =====================================  ==============================  ================================================
 
-The ``.ctl`` in ``.taking`` goes last: while it is there, the row is not done. A worker that lost its lease moves files to
-where another would, and commits nothing.
+The ``.ctl`` in ``.taking`` goes last: while it is there, the row is not done. A worker that lost its lease commits nothing;
+what it may still move into ``.taking`` stands there without a row, and is told as such.
 """

@@ -177,6 +177,8 @@ def blocks(descriptor: int) -> Iterator[bytes]:
     after = Stamp.of(os.fstat(descriptor))
     if (before.size, before.mtime_ns) != (after.size, after.mtime_ns) or size != before.size:
         raise Changed
+    # Its writer may not have cared, and the portal is about to say what became of it.
+    folders.sync(descriptor)
 
 
 def move(source: int, name: str | bytes, target: int, to: str | bytes) -> None:

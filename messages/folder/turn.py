@@ -4,7 +4,8 @@
 the folder is away, full, read-only,  a problem of the folder, shown on the overview; all of it is tried again with
 or split over disks; the portal's     growing gaps
 storage takes nothing
-half a pair; a .ctl that ends early   waits; fails after MESHPORTAL_FOLDER_WAIT_MINUTES
+half a pair; a .ctl that ends early,  waits; fails after MESHPORTAL_FOLDER_WAIT_MINUTES
+or holds nothing but zeros yet
 files that change between two looks   wait
 a .dat that changes while it is       is tried again with growing gaps; fails after the same time
 read, or cannot be read
@@ -18,7 +19,7 @@ one pair
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -123,35 +124,50 @@ class Turn:
     def run(self) -> Problem | None:
         """Does what there is to do; what is wrong with the folder although it was worked. Raises LeaseLost, FolderTrouble,
         OSError."""
-        elsewhere: dict[str, Folder] = {}
         problem = None
+        before: FolderTrouble | None = None
         try:
-            for row in self._open_rows():
-                if row.folder != self._mailbox.folder:
-                    folder = elsewhere.get(row.folder) or elsewhere.setdefault(row.folder, Folder(row.folder))
-                    self._one(folder, row)
-            if self._mailbox.folder:
-                with Folder(self._mailbox.folder) as folder:
-                    for row in self._open_rows():
-                        if row.folder == self._mailbox.folder:
-                            self._one(folder, row)
-                    problem = self._stray(folder)
-                    if self._mailbox.send_from_folder:
-                        problem = self._take_new(folder) or problem
-        finally:
-            for folder in elsewhere.values():
-                folder.close()
+            self._end_elsewhere()
+        except FolderTrouble as error:
+            # What was taken from a folder that the mailbox had earlier does not hold up the one that it has.
+            before = error
+        if self._mailbox.folder:
+            with Folder(self._mailbox.folder) as folder:
+                for row in self._open_rows(folder=self._mailbox.folder):
+                    self._tolerantly(self._one, folder, row)
+                problem = self._stray(folder)
+                if self._mailbox.send_from_folder:
+                    problem = self._take_new(folder) or problem
+        if self._stuck:
+            raise self._stuck[0]
+        if before is not None:
+            raise before
         return problem
 
-    def _open_rows(self) -> Iterator[FolderPickup]:
-        rows = FolderPickup.objects.filter(mailbox=self._mailbox).filter(
+    def _end_elsewhere(self) -> None:
+        for name in {row.folder for row in self._open_rows()} - {self._mailbox.folder}:
+            with Folder(name) as folder:
+                for row in self._open_rows(folder=name):
+                    self._tolerantly(self._one, folder, row)
+
+    def _tolerantly(self, step: Callable[..., None], folder: Folder, what: FolderPickup | Pair) -> None:
+        """Somebody may have one file open, and keep it from being moved: the others are not held up by it."""
+        try:
+            step(folder, what)
+        except OSError as error:
+            self._stuck.append(error)
+            if len(self._stuck) >= MOST_STUCK:
+                raise
+
+    def _open_rows(self, **chosen: Any) -> list[FolderPickup]:
+        rows = FolderPickup.objects.filter(mailbox=self._mailbox, **chosen).filter(
             Q(stage__in=[Stage.TAKING, Stage.PLACING], due_at__lte=timezone.now())
             | Q(stage=Stage.QUEUED, message__state__in=[str(state) for state in place.SETTLED])
         )
         found = list(rows.select_related("message").defer("message__headers", "message__subject", "message__recipient_sealed")
                      .order_by("created_at")[:MOST_ENDED])  # fmt: skip
         self.more = self.more or len(found) == MOST_ENDED
-        yield from found
+        return found
 
     def _take_new(self, folder: Folder) -> Problem | None:
         pairs, crowded = folder.pairs()
@@ -166,21 +182,11 @@ class Turn:
                 self.more = True
                 break
             if self._stamps(folder, pair) == first[pair]:
-                self._claim(folder, pair)
-        if self._stuck:
-            raise self._stuck[0]
+                self._tolerantly(self._claim, folder, pair)
         return CROWDED if crowded else None
 
     def _claim(self, folder: Folder, pair: Pair) -> None:
-        try:
-            row = take.claim(self._watched, self._mailbox, folder, pair)
-        except OSError as error:
-            # Somebody may have this one file open, and keep it from being moved: the others are not held up by it.
-            self._stuck.append(error)
-            if len(self._stuck) >= MOST_STUCK:
-                raise
-            return
-        self._one(folder, row)
+        self._one(folder, take.claim(self._watched, self._mailbox, folder, pair))
 
     @staticmethod
     def _stamps(folder: Folder, pair: Pair) -> list[Stamp] | None:
@@ -194,10 +200,13 @@ class Turn:
         waited = all(stamp.age(now) > settings.FOLDER_WAIT_SECONDS for stamp in stamps)
         if waited or not pair.whole:
             return waited
+        data = b""
         try:
-            ctl.parse(disk.read_small(folder.out, pair.ctl))
+            data = disk.read_small(folder.out, pair.ctl)
+            ctl.parse(data)
         except ctl.ControlError as error:
-            return not error.incomplete
+            # Some ways of copying make the file in its length first, and fill it then.
+            return not error.incomplete and data.strip(b"\0") != b""
         except disk.NotAFile:
             return True
         except OSError:

@@ -78,7 +78,8 @@ def test_small_letters_and_missing_targets_will_do(root: Path, sending: Mailbox,
         pytest.param(b"x" * (1024 * 1024 + 1), {}, "", "larger than the portal is set to send", id="over the limit"),
         pytest.param(b"x", {"raw": b"<DTSControl><"}, "", "", id="cut, still young"),
         pytest.param(b"x", {"raw": b"no xml"}, "06", "not well-formed XML at line 1", id="unreadable"),
-        pytest.param(b"x", {"raw": b"\0" * 300}, "06", "not well-formed XML", id="zeros"),
+        pytest.param(b"x", {"raw": b"\0" * 300}, "", "", id="zeros, still young"),
+        pytest.param(b"x", {"raw": b"\0" * 300 + b"x"}, "06", "not well-formed XML", id="zeros and more"),
         pytest.param(b"x", {"raw": b'<!DOCTYPE a [<!ENTITY b "c">]><DTSControl/>'}, "06", "document type", id="entity bomb"),
         pytest.param(b"x", {"raw": b" " * (ctl.LIMIT + 1)}, "06", "larger than 64 KiB", id="large control file"),
         pytest.param(b"x", {"from_dts": "X26HC999"}, "07", f"From_DTS is not {BOX}", id="another sender"),
@@ -221,8 +222,9 @@ def test_while_nobody_can_look_it_up_the_document_waits(
         ({"raw": None}, "06", "No control file"),
         ({"body": None}, "02", "No document"),
         ({"raw": b"<DTSControl><To_DTS>X"}, "06", "ends before its end, at line 1"),
+        ({"raw": b"\0" * 300}, "06", "not well-formed XML at line 1"),
     ],
-    ids=["lone .dat", "lone .ctl", "cut .ctl"],
+    ids=["lone .dat", "lone .ctl", "cut .ctl", "zeros"],
 )
 def test_half_a_pair_waits_and_then_fails(
     root: Path, sending: Mailbox, drop: Drop, look: Look, monkeypatch: Any, given: dict[str, Any], code: str, said: str
@@ -527,6 +529,53 @@ def test_one_file_that_cannot_be_moved_does_not_hold_up_the_others(
     assert Message.objects.count() == 2
 
 
+def test_one_file_that_cannot_be_placed_does_not_hold_up_the_others(
+    root: Path, sending: Mailbox, drop: Drop, look: Look, rounds: Rounds, monkeypatch: Any
+) -> None:
+    for number in range(3):
+        drop(f"n{number}", f"letter {number}".encode())
+    look()
+    rounds(3)
+    locked = f"{FolderPickup.objects.order_by('created_at')[0].pk.hex}.dat"
+    real = os.rename
+
+    def rename(name: Any, *args: Any, **kwargs: Any) -> None:
+        if name == locked:
+            raise PermissionError(errno.EACCES, "sharing violation")
+        real(name, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk.os, "rename", rename)  # type: ignore[attr-defined]
+        look()
+        assert FolderPickup.objects.filter(stage=Stage.DONE).count() == 2
+        assert WatchedFolder.objects.get().problem_code == "folder_forbidden"
+    look()
+    assert len(tree(root)["SENT"]) == 6 and ".taking" not in tree(root)
+
+
+def test_an_earlier_folder_that_is_away_does_not_hold_up_the_present_one(
+    root: Path, sending: Mailbox, drop: Drop, look: Look, rounds: Rounds
+) -> None:
+    drop("one", b"one")
+    look()
+    away = root.with_name("away")
+    root.rename(away)
+    for name in ("OUT", "SENT", "FAILED"):
+        (root.with_name("new") / name).mkdir(parents=True)
+    Mailbox.objects.update(folder="new")
+    rounds()
+    (root.with_name("new") / "OUT" / "two.dat").write_bytes(b"two")
+    (root.with_name("new") / "OUT" / "two.ctl").write_bytes(ctl.render(control()))
+    look()
+    assert Message.objects.get(file_name="two.dat").state == State.QUEUED
+    assert WatchedFolder.objects.get().problem_code == "folder_missing"
+    away.rename(root)
+    rounds()
+    look()
+    assert tree(root) == {"SENT": ["one.ctl", "one.dat"]}
+    assert tree(root.with_name("new")) == {"SENT": ["two.ctl", "two.dat"]}
+
+
 def test_files_without_a_record_are_told_and_left(root: Path, sending: Mailbox, drop: Drop, look: Look) -> None:
     drop()
     look()
@@ -598,3 +647,19 @@ def test_more_than_one_turn_holds_is_gone_on_with(root: Path, sending: Mailbox, 
     assert claimed is not None
     turn.work(claimed)
     assert WatchedFolder.objects.get().problem_code == "folder_crowded"
+
+
+def test_documents_that_were_not_sent_stand_on_the_overview(
+    root: Path, sending: Mailbox, drop: Drop, look: Look, signed_in: Any
+) -> None:
+    drop("bad", from_dts="X26HC999")
+    drop("good")
+    look()
+    browser = signed_in("viewer")
+    page = browser.get(f"/t/{sending.team.slug}/").content.decode()
+    assert "has 1 document in FAILED of its folder that was not sent" in page
+    assert "X26HC999" not in page
+    page = browser.get(f"/t/{sending.team.slug}/mailboxes/{sending.pk}/").content.decode()
+    assert "Last looked at" in page
+    FolderPickup.objects.filter(sent=False).update(ended_at=timezone.now() - timedelta(days=8))
+    assert "in FAILED" not in browser.get(f"/t/{sending.team.slug}/").content.decode()
