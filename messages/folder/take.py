@@ -22,15 +22,16 @@ from meshportal.core.commands import sentences
 from meshportal.core.crypto import CannotUnseal
 from meshportal.core.payloads import StorageFailed
 from meshportal.mesh import errors
-from messages import ctl, outbox, refusals
+from messages import ctl, outbox, refusals, registry
 from messages.folder import disk
 from messages.folder.disk import Folder, Pair
-from messages.models import FolderPickup, Message, Stage
+from messages.models import FolderPickup, Message, ResendPolicy, Stage
 
 ACTOR = Actor.system("folder watcher")
 # The domain of the mail addresses that the predecessor of MESH gave to mailboxes: their first half is a mailbox ID.
 _DTS_DOMAIN = "@dts.nhs.uk"
 _ODS = re.compile(r"[A-Z0-9]{3,12}")
+_NO_REASON = "A file cannot say why: send it again from the page of the first message, or with manage.py send --again."
 STORAGE = Problem(
     "storage",
     "The portal could not keep a document of the mailbox's folder in its storage, so it was not sent.",
@@ -109,9 +110,8 @@ def queue(watched: WatchedFolder, mailbox: Mailbox, folder: Folder, row: FolderP
     except ValidationError as error:
         raise Unfit(_code_of(error), sentences(error).replace("\n", " ")) from None
     except Refused as refusal:
-        raise Unfit(
-            "", f"{refusal} A file cannot say why: to send it all the same, use the portal, or manage.py send --again."
-        ) from None
+        rule = registry.known(mailbox.team_id, draft.workflow_id).resend_policy
+        raise Unfit("", str(refusal) if rule == ResendPolicy.NEVER else f"{refusal} {_NO_REASON}") from None
     except disk.Changed:
         raise Later("The document (.dat) was written to while it was read.") from None
     except StorageFailed as error:
