@@ -7,3 +7,6 @@ class MailboxesConfig(AppConfig):
     name = "mailboxes"
     label = "mailboxes"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from mailboxes import checks  # noqa: F401  registers the system check

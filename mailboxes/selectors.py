@@ -24,7 +24,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from mailboxes import health
-from mailboxes.models import Mailbox, Mode
+from mailboxes.models import Mailbox, Mode, WatchedFolder
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core import lease
@@ -93,6 +93,12 @@ def overdue_count() -> int:
     late = Mailbox.objects.exclude(mode=Mode.PAUSED).filter(next_poll_at__lt=timezone.now() - PICK_UP_WITHIN)
     # One that is being worked on was picked up, however long its message takes.
     return late.filter(lease.free()).count()
+
+
+def folders_in_trouble(team: Team) -> QuerySet[WatchedFolder]:
+    """The folders of the team's mailboxes that cannot be worked at the moment."""
+    rows = WatchedFolder.objects.filter(mailbox__in=in_team(Mailbox, team)).exclude(problem_code="")
+    return rows.select_related("mailbox").defer("mailbox__password")
 
 
 def named(mailbox_id: str, *, environment: str | None = None) -> Mailbox | None:

@@ -11,7 +11,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from certificates.models import ClientIdentity
-from mailboxes.models import Mailbox, Mode, Organisation
+from mailboxes import folders
+from mailboxes.models import Mailbox, Mode, Organisation, WatchedFolder
 from mailboxes.problems import london
 from meshportal.accounts.models import Team
 from meshportal.audit import services as audit
@@ -21,6 +22,7 @@ from meshportal.core.acts import Refused
 # MESH asks for at most one listing in five minutes. A person may ask for one between two, but not hammer.
 POLL_NOW_GAP = timedelta(seconds=60)
 _HIDDEN = "(sealed)"
+FOLDER_PROBLEM = ("problem_code", "problem", "problem_advice")
 
 
 def add_mailbox(
@@ -128,13 +130,14 @@ def _gap(mailbox: Mailbox) -> timedelta:
 
 
 def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **changes: Any) -> Mailbox:
-    """Changes settings of a mailbox (mode, name, password, identity, workflow_filter, poll_interval_seconds).
+    """Changes settings of a mailbox (mode, name, password, identity, workflow_filter, poll_interval_seconds, folder,
+    send_from_folder).
 
     A turn that is under way ends before its next download or acknowledge, and the next one uses the new settings, with a
     fresh handshake. The audit row holds the changed fields both ways, the
     password never. Raises ValidationError by field.
     """
-    allowed = {"mode", "name", "password", "identity", "workflow_filter", "poll_interval_seconds"}
+    allowed = {"mode", "name", "password", "identity", "workflow_filter", "poll_interval_seconds", "folder", "send_from_folder"}
     if unknown := set(changes) - allowed:
         raise TypeError(f"Not settings of a mailbox: {sorted(unknown)}")
     with transaction.atomic():
@@ -148,6 +151,8 @@ def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **change
         identity = mailbox.identity
         if identity is not None and (identity.team_id, identity.environment) != (mailbox.team_id, mailbox.environment):
             raise ValidationError({"identity": "Choose a certificate of this team and this environment."})
+        if "folder" in changes or changes.get("send_from_folder"):
+            folders.check(mailbox)
         mailbox.full_clean(exclude={"team", "organisation", *({"password"} - set(changes))})
         Mailbox.objects.filter(pk=mailbox.pk).update(
             **changes,
@@ -156,6 +161,12 @@ def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **change
             slow=False,
             updated_at=timezone.now(),
         )
+        if {"folder", "send_from_folder"} & set(changes):
+            # Whatever was wrong with it: the next look says whether it still is.
+            fresh = {"due_at": timezone.now(), "failures": 0, **dict.fromkeys(FOLDER_PROBLEM, ""), "problem_since": None}
+            if mailbox.send_from_folder:
+                WatchedFolder.objects.get_or_create(mailbox=mailbox)
+            WatchedFolder.objects.filter(mailbox=mailbox).update(**fresh)
         audit.record(
             actor=actor,
             action="mailbox.changed",

@@ -163,6 +163,14 @@ if _bucket:
     }
 PAYLOAD_DIR = DATA_DIR / "payloads"
 
+# --- Folders of mailboxes, in the layout of the MESH client ----------------------------------------------------------
+_folder_root = env.text("MESHPORTAL_FOLDER_ROOT")
+FOLDER_ROOT = Path(_folder_root).resolve() if _folder_root else None
+FOLDER_SECONDS = env.integer("MESHPORTAL_FOLDER_SECONDS", 10, minimum=1, maximum=3600)
+# A document that changes within this time is still being written.
+FOLDER_SETTLE_SECONDS = env.integer("MESHPORTAL_FOLDER_SETTLE_SECONDS", 2, minimum=0, maximum=60)
+FOLDER_WAIT_SECONDS = env.integer("MESHPORTAL_FOLDER_WAIT_MINUTES", 60, minimum=1, maximum=10_080) * 60
+
 # --- Static files ---------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "staticfiles"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Count, Min, QuerySet
 
 from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.crypto import CannotUnseal
-from messages.models import Ack, Composed, Message, MessageEvent, SendAttempt
+from messages.models import Ack, Composed, FolderPickup, Message, MessageEvent, SendAttempt
 from messages.states import Direction
 
 SEALED = ("subject", "recipient_sealed", "headers")
@@ -27,6 +28,16 @@ class Sealed:
     recipient: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     problem: str = ""
+
+
+def never_queued(team: Team, *, since: datetime) -> Any:
+    """For each mailbox of the team that has some: how many documents of its folder became no message, and when the first
+    did not."""
+    rows = FolderPickup.objects.filter(
+        mailbox__in=in_team(Mailbox, team), sent=False, message__isnull=True, ended_at__gt=since
+    ).order_by()
+    named = rows.values("mailbox_id", "mailbox__name", "mailbox__mailbox_id")
+    return named.annotate(number=Count("pk"), first=Min("ended_at"))
 
 
 def listed(team: Team, direction: Direction = Direction.IN) -> QuerySet[Message]:

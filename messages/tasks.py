@@ -15,7 +15,7 @@ def poll_due() -> None:
 
 @shared_task
 def send_due() -> None:
-    """Sends every message that is due, and asks what became of those whose look is due."""
+    """Takes what stands in watched folders, sends every message that is due, and asks what became of those whose look is."""
     dispatch.run_due()
 
 

@@ -2,5 +2,6 @@ from __future__ import annotations
 
 from mailboxes.models.mailbox import Mailbox, Mode
 from mailboxes.models.organisation import Organisation
+from mailboxes.models.watched_folder import WatchedFolder
 
-__all__ = ["Mailbox", "Mode", "Organisation"]
+__all__ = ["Mailbox", "Mode", "Organisation", "WatchedFolder"]

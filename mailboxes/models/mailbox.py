@@ -8,6 +8,7 @@ from typing import ClassVar
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from certificates.models import ClientIdentity, Environment
@@ -47,6 +48,9 @@ class Mailbox(Leased, TeamOwned):
         default=MIN_POLL_SECONDS, validators=[MinValueValidator(1), MaxValueValidator(MAX_POLL_SECONDS)]
     )
 
+    folder = models.CharField(max_length=200, blank=True, help_text="Relative to MESHPORTAL_FOLDER_ROOT.")
+    send_from_folder = models.BooleanField(default=False, help_text="Documents put into its OUT are sent.")
+
     revision = models.PositiveIntegerField(default=0, help_text="Counts changes of settings; a turn ends when it moves.")
 
     next_poll_at = models.DateTimeField(default=timezone.now)
@@ -84,6 +88,18 @@ class Mailbox(Leased, TeamOwned):
                 name="mailbox_poll_not_too_often",
             ),
             models.CheckConstraint(condition=Q(poll_interval_seconds__lte=MAX_POLL_SECONDS), name="mailbox_poll_at_least_daily"),
+            # File servers of Windows know no difference between capital and small letters.
+            models.UniqueConstraint(
+                Lower("folder"),
+                condition=~Q(folder=""),
+                name="mailbox_folder_once",
+                violation_error_message="Another mailbox has this folder.",
+            ),
+            models.CheckConstraint(
+                condition=~Q(folder="") | Q(send_from_folder=False),
+                name="mailbox_sends_from_its_folder",
+                violation_error_message="This mailbox has no folder to send from. Give it one with --folder.",
+            ),
         )
         indexes = (models.Index(fields=["next_poll_at"], condition=~Q(mode="paused"), name="mailbox_due"),)
 

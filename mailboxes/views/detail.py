@@ -24,7 +24,7 @@ class MailboxPage(DetailPage):
     context_name = "mailbox"
 
     def queryset(self) -> QuerySet[Mailbox]:
-        return selectors.mailboxes_of(self.team)
+        return selectors.mailboxes_of(self.team).select_related("watched_folder")
 
     def context(self, **extra: Any) -> dict[str, Any]:
         return super().context(

@@ -18,10 +18,11 @@ from django.urls import reverse
 
 from certificates.models import ClientIdentity
 from mailboxes import health, selectors
-from mailboxes.models import Mailbox, Mode
+from mailboxes.models import Mailbox, Mode, WatchedFolder
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.heartbeats import QueueHealth
+from messages import selectors as messages
 from messages.filters import ACKS_REJECTED
 from messages.models import AckAnswer, Message, MessageType
 from messages.states import Direction, State
@@ -58,6 +59,8 @@ def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line
         *_workers(queues, now),
         *_mailboxes(team, now),
         *_paused(team, now),
+        *_folders(team, now),
+        *_documents(team, now),
         *_certificates(team, now),
         *_quarantined(team, now),
         *_sent(team, now),
@@ -341,6 +344,39 @@ def _paused(team: Team, now: datetime) -> Iterator[Line]:
         url, act = _page(team, mailbox)
         advice = "Messages that nobody collects leave MESH after 5 days. Take it up again, or make sure that another client does."
         yield Line("warn", str(mailbox), "is paused.", advice, mailbox.updated_at, url, act, moment=mailbox.updated_at)
+
+
+def _folders(team: Team, now: datetime) -> Iterator[Line]:
+    problems: dict[tuple[str, str], list[WatchedFolder]] = defaultdict(list)
+    for folder in selectors.folders_in_trouble(team):
+        problems[folder.problem, folder.problem_advice].append(folder)
+    for (problem, advice), group in problems.items():
+        # A file server that is away is one problem, however many mailboxes have their folders on it.
+        for found in [[folder] for folder in group] if len(group) <= ONE_BY_ONE else [group]:
+            since = min(folder.problem_since or now for folder in found)
+            if len(found) == 1:
+                url, act = _page(team, found[0].mailbox)
+            else:
+                url, act = reverse("mailboxes:list", kwargs={"team": team.slug}), "See the mailboxes"
+            yield Line("bad", _named([folder.mailbox for folder in found]), problem, advice, since, url, act, moment=since)
+
+
+def _documents(team: Team, now: datetime) -> Iterator[Line]:
+    """What was put into a folder and is no message: no other page knows of it."""
+    for row in messages.never_queued(team, since=now - CAME_BACK):
+        one = row["number"] == 1
+        documents = "1 document" if one else f"{row['number']:,} documents"
+        yield Line(
+            tone="bad",
+            subject=f"{row['mailbox__name']} ({row['mailbox__mailbox_id']})",
+            sentence=f"has {documents} in FAILED of its folder that {'was' if one else 'were'} not sent.",
+            advice=f"The control file beside {'it' if one else 'each'} says why. It stands here for 7 days.",
+            since=row["first"],
+            url=reverse("mailboxes:detail", kwargs={"team": team.slug, "pk": row["mailbox_id"]}),
+            act="Open the mailbox",
+            moment_words="It failed" if one else "The first failed",
+            moment=row["first"],
+        )
 
 
 def _named(mailboxes: list[Mailbox]) -> str:

@@ -6,6 +6,7 @@ from messages.models.event import MessageEvent
 from messages.models.message import Message, MessageType
 from messages.models.outgoing import Outcome, Outgoing, SendAttempt
 from messages.models.payload import Payload
+from messages.models.pickup import FolderPickup, Stage
 from messages.models.workflow import ResendPolicy, Workflow
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "AckKind",
     "BodyName",
     "Composed",
+    "FolderPickup",
     "Message",
     "MessageEvent",
     "MessageType",
@@ -22,5 +24,6 @@ __all__ = [
     "Payload",
     "ResendPolicy",
     "SendAttempt",
+    "Stage",
     "Workflow",
 ]

@@ -279,3 +279,48 @@ def outgoing() -> dict[str, dict[str, Any]]:
 def outgoing_counts() -> dict[str, int]:
     """How many sent messages are in each state."""
     return dict(Message.objects.filter(direction="out").values_list("state").annotate(Count("pk")))
+
+
+def wire_folder(*, mailbox_id: str, folder: str) -> None:
+    from mailboxes import services
+
+    mailbox = Mailbox.objects.get(mailbox_id=mailbox_id)
+    services.change_mailbox(actor=ACTOR, mailbox=mailbox, folder=folder, send_from_folder=True)
+
+
+def folder_turn(*, die_at: int | None = None) -> int:
+    """One turn at the only folder, whoever held it, in a process that dies at step ``die_at``; gives the number of steps."""
+    from mailboxes.models import WatchedFolder
+    from messages.folder import turn
+    from tests.folder.dying import Steps
+
+    WatchedFolder.objects.update(due_at=datetime.now(UTC) - timedelta(seconds=1), lease_token=None, lease_until=None)
+    claimed = turn.claim_due()
+    assert claimed is not None
+    steps = Steps(die_at)
+    steps.install()
+    turn.work(claimed)
+    return steps.taken
+
+
+def accept_all() -> None:
+    """As if the sender had sent everything that is queued."""
+    from messages import records
+    from messages.states import State
+
+    for message in Message.objects.filter(state=State.QUEUED):
+        records.move(message, State.SENDING, kind="sending")
+        records.move(message, State.ACCEPTED, kind="accepted", mesh_id=f"M{message.pk.hex}")
+
+
+def sent_bodies() -> list[tuple[str, str]]:
+    """The file name and the SHA-256 of every message that was queued, in whatever state."""
+    rows = Payload.objects.filter(message__direction="out").order_by("message__file_name")
+    return list(rows.values_list("message__file_name", "sha256"))
+
+
+def pickups() -> dict[str, int]:
+    """How many documents of folders are in each stage."""
+    from messages.models import FolderPickup
+
+    return dict(FolderPickup.objects.values_list("stage").annotate(Count("pk")))

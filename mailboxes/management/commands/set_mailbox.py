@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from argparse import BooleanOptionalAction
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -14,7 +15,7 @@ from meshportal.core.commands import ask_secret, sentences
 
 
 class Command(BaseCommand):
-    help = "Changes a mailbox: its mode, name, password, certificate, workflow filter or poll interval."
+    help = "Changes a mailbox: its mode, name, password, certificate, workflow filter, poll interval or folder."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("mailbox_id")
@@ -24,6 +25,10 @@ class Command(BaseCommand):
         parser.add_argument("--identity", help="the name of the client certificate")
         parser.add_argument("--workflow-filter")
         parser.add_argument("--poll-seconds", type=int)
+        parser.add_argument("--folder", help="its folder in the MESH client's layout, below MESHPORTAL_FOLDER_ROOT; '' for none")
+        parser.add_argument(
+            "--send-from-folder", action=BooleanOptionalAction, help="whether documents put into OUT of its folder are sent"
+        )
         parser.add_argument("--password", action="store_true", help="ask for a new password")
         parser.add_argument("--reason", default="", help="why; kept in the audit trail")
 
@@ -38,6 +43,8 @@ class Command(BaseCommand):
                 ("name", "name"),
                 ("workflow_filter", "workflow_filter"),
                 ("poll_interval_seconds", "poll_seconds"),
+                ("folder", "folder"),
+                ("send_from_folder", "send_from_folder"),
             )
             if options[option] is not None
         }
