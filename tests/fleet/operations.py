@@ -279,3 +279,130 @@ def outgoing() -> dict[str, dict[str, Any]]:
 def outgoing_counts() -> dict[str, int]:
     """How many sent messages are in each state."""
     return dict(Message.objects.filter(direction="out").values_list("state").annotate(Count("pk")))
+
+
+# --- Bulk resends -------------------------------------------------------------------------------------------------------
+def stage_returned(*, mailbox_id: str, recipient: str, number: int, workflow_id: str) -> None:
+    """Sent messages that came back, each with a small body of its own, written as rows; their workflow lets them go again."""
+    from django.db import transaction
+    from django.utils import timezone
+
+    from messages import receive, registry
+    from messages.models import Outgoing
+
+    mailbox = Mailbox.objects.get(mailbox_id=mailbox_id)
+    workflow = registry.known(mailbox.team_id, workflow_id)
+    registry.change(actor=ACTOR, workflow=workflow, name="Letters", resend_policy="allowed")
+    now = timezone.now()
+    rows = [
+        Message(
+            team_id=mailbox.team_id,
+            mailbox=mailbox,
+            environment=mailbox.environment,
+            direction="out",
+            state="returned",
+            mesh_id=f"20261101{one:012d}_{workflow_id[:6]}",
+            status_code="14",
+            status_description="Message not collected by recipient after 5 days",
+            sender=mailbox_id,
+            recipient_mailbox=recipient,
+            workflow_id=workflow_id,
+            local_id=f"{workflow_id}-{one}",
+            file_name=f"returned-{one}.txt",
+            seen_at=now - timedelta(days=6, seconds=number - one),
+            sent_at=now - timedelta(days=6, seconds=number - one),
+            size=20,
+            chunk_count=1,
+        )
+        for one in range(number)
+    ]
+    kept = [(row, payloads.write(receive.storage_key(row), [f"letter {one:013d}".encode()])) for one, row in enumerate(rows)]
+    with transaction.atomic():
+        Message.objects.bulk_create(rows, batch_size=200)
+        Outgoing.objects.bulk_create(
+            [Outgoing(message=row, chunk_size=1_000_000, own_local_id=True, requested_by="fleet") for row in rows], batch_size=200
+        )
+        Payload.objects.bulk_create(
+            [
+                Payload(message=row, storage_key=one.key, sha256=one.sha256, size=one.size, stored_size=one.stored_size)
+                for row, one in kept
+            ],
+            batch_size=200,
+        )
+
+
+def _browser(email: str) -> Any:
+    from django.conf import settings
+    from django.test import Client
+
+    from meshportal.accounts.models import User
+
+    settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "testserver"]
+    browser = Client()
+    browser.force_login(User.objects.get(email=email))
+    return browser
+
+
+def confirm_resend(*, email: str, query: str, reason: str) -> dict[str, Any]:
+    """A person looks at what a filter holds, and begins to send it again; what they saw and where it led."""
+    import re
+
+    browser = _browser(email)
+    address = f"/t/fleet/messages/sent/resend-all/?{query}"
+    page = browser.get(address, secure=True).content.decode()
+    digest = re.search(r'name="digest" value="([0-9a-f]+)"', page)
+    assert digest is not None, page
+    answer = browser.post(address, {"digest": digest[1], "reason": reason, "confirm": "on"}, secure=True)
+    heading = re.search(r"<h1[^>]*>(.*?)</h1>", page, re.DOTALL)
+    return {"status": answer.status_code, "to": answer.headers.get("Location", ""), "heading": heading[1] if heading else ""}
+
+
+def look(*, email: str, address: str) -> str:
+    """The page at ``address`` as a person gets it."""
+    answer = _browser(email).get(address, secure=True)
+    assert answer.status_code == 200, answer.status_code
+    return str(answer.content.decode())
+
+
+def bulk_counts() -> dict[str, int]:
+    """How many rows of all bulk resends are in each state, and how many gestures are still under way."""
+    from messages.models import BulkResend, BulkResendRow
+
+    counts = dict(BulkResendRow.objects.values_list("state").annotate(Count("pk")))
+    return {**counts, "under_way": BulkResend.objects.filter(finished_at__isnull=True).count()}
+
+
+def run_resends() -> int:
+    """What a worker does when the bell rings."""
+    from messages import bulk_work
+
+    return bulk_work.run_due()
+
+
+def bulk_proof() -> dict[str, Any]:
+    """What must hold when all came to an end: each message sent again once, as what its row says, with the same bytes; and
+    what the audit holds."""
+    from meshportal.audit.models import AuditEvent
+    from messages.models import BulkResend, BulkResendRow, Outgoing
+
+    gesture = BulkResend.objects.get()
+    links = list(Outgoing.objects.exclude(resend_of=None).values_list("resend_of", "message"))
+    rows = BulkResendRow.objects.select_related("message__payload", "new__payload")
+    events = AuditEvent.objects.filter(request_id=gesture.id.hex)
+    return {
+        "links": len(links),
+        "sent_twice": len(links) - len({old for old, _ in links}),
+        "as_rows_say": set(links) == {(row.message_id, row.new_id) for row in rows},
+        "same_bytes": sum(row.new is not None and row.message.payload.sha256 == row.new.payload.sha256 for row in rows),
+        "readable": sum(
+            row.new is not None and payloads.read_all(row.new.payload.storage_key, limit=100)[0].startswith(b"letter")
+            for row in rows[:25]
+        ),
+        "tried_more_than_once": sum(row.tries > 1 for row in rows),
+        "events": dict(events.values_list("action").annotate(Count("pk"))),
+        "targets": events.filter(action="message.resent").values("target_id").distinct().count(),
+        "people": list(events.values_list("actor_label", flat=True).distinct()),
+        "gestures": AuditEvent.objects.filter(action="bulk_resend.begun").count(),
+        "held": gesture.lease_token is not None,
+    }

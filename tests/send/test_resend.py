@@ -61,7 +61,7 @@ def test_a_new_message_with_the_same_document_linked_to_the_first(returned: Mess
     ],
 )
 def test_the_rule_holds_for_page_and_command_line_alike(
-    box: Mailbox, returned: Message, tmp_path: Any, policy: ResendPolicy, given: dict[str, str], refusal: str
+    box: Mailbox, returned: Message, tmp_path: Any, policy: ResendPolicy, given: dict[str, Any], refusal: str
 ) -> None:
     rule(policy)
     with pytest.raises(Refused, match=refusal):
