@@ -175,9 +175,10 @@ class ResendFilteredForm(ResendManyForm):
     def about(self, planned: Plan) -> None:
         """Fits the questions to what would happen."""
         number = len(planned.go)
-        self.fields["confirm"].label = f"Send {number:,} message{'' if number == 1 else 's'} again"
+        # Of what is drawn, which has its words since the form was checked.
+        self["confirm"].label = f"Send {number:,} message{'' if number == 1 else 's'} again"
         waits = planned.on_request
-        self.fields["asked_by"].help_text = (
+        self["asked_by"].help_text = (
             f"{waits:,} message{'' if waits == 1 else 's'} of these can go only when the recipient asks. "
             f"Leave it empty to leave {'it' if waits == 1 else 'them'} out. {_NO_PATIENT}"
         )

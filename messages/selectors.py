@@ -72,8 +72,18 @@ def whole() -> QuerySet[Message]:
 
 def to_resend(team: Team, keys: list[Any]) -> QuerySet[Message]:
     """Sent messages of the team with what sending them again needs, newest first."""
-    rows = in_team(Message, team).filter(pk__in=keys, direction=Direction.OUT)
-    found = rows.select_related("mailbox__team", "outgoing", "payload")
+    return _for_resend(in_team(Message, team).filter(pk__in=keys))
+
+
+def sent_named(name: str, *, environment: str | None = None) -> QuerySet[Message]:
+    """As :func:`to_resend` those with a message ID or local ID, of whatever team: for whoever runs the portal."""
+    by_id = Message.objects.filter(mesh_id=name, direction=Direction.OUT)
+    rows = by_id if by_id.exists() else Message.objects.filter(local_id=name)
+    return _for_resend(rows if environment is None else rows.filter(environment=environment))
+
+
+def _for_resend(rows: QuerySet[Message]) -> QuerySet[Message]:
+    found = rows.filter(direction=Direction.OUT).select_related("mailbox__team", "outgoing", "payload")
     return found.defer("headers", "search", "mailbox__password").order_by("-seen_at", "-pk")
 
 

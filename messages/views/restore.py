@@ -112,14 +112,15 @@ def _cells(rows: QuerySet[Message]) -> Iterator[tuple[object, ...]]:
 def _request(rows: list[Message], number: int) -> str:
     """What to write to the service desk about ``number`` messages, of which ``rows`` are the first."""
     first = rows[0]
-    those = "this message" if number == 1 else f"these {number:,} messages"
-    lines = [
-        f"Please put {those} back into the inbox of {'its recipient' if number == 1 else 'their recipients'}. Nobody collected "
-        f"{'it' if number == 1 else 'them'} within 5 days; MESH deletes {'it' if number == 1 else 'the first of them'} on "
-        f"{words.moment(first.deleted_at)}.",
-        "",
-        f"Environment: {first.get_environment_display()}",
-    ]
+    until = words.moment(first.deleted_at)
+    if number == 1:
+        asked = "Please put this message back into the inbox of its recipient. Nobody collected it within 5 days; MESH deletes it"
+    else:
+        asked = (
+            f"Please put these {number:,} messages back into the inboxes of their recipients. Nobody collected them within 5 "
+            "days; MESH deletes the first of them"
+        )
+    lines = [f"{asked} on {until}.", "", f"Environment: {first.get_environment_display()}"]
     if len(rows) <= _NAMED:
         said = [
             f"{words.plain(row.mesh_id)}, from {row.mailbox.mailbox_id} to {words.plain(row.recipient_mailbox)}" for row in rows
