@@ -55,7 +55,7 @@ def test_each_is_sent_again_once_whatever_dies(portal: Portal) -> None:
         portal.start_worker("one", queues="default")
         wait_until(
             lambda share=share: portal.ask("bulk_counts").get("sent", 0) >= share * NUMBER,  # type: ignore[misc]
-            seconds=60,
+            seconds=120,
             what=f"{share:.0%} sent again",
             portal=portal,
         )
@@ -65,7 +65,7 @@ def test_each_is_sent_again_once_whatever_dies(portal: Portal) -> None:
     between = portal.ask("bulk_counts")
     for name in ("one", "two"):
         portal.start_worker(name, queues="default")
-    wait_until(lambda: portal.ask("bulk_counts")["under_way"] == 0, seconds=90, what="the end", portal=portal)
+    wait_until(lambda: portal.ask("bulk_counts")["under_way"] == 0, seconds=120, what="the end", portal=portal)
     for name in ("beat", "one", "two"):
         portal.stop(name)
 
