@@ -54,6 +54,11 @@ app.conf.update(
             "schedule": ACKS_SECONDS,
             "options": {"queue": "default", "expires": ACKS_SECONDS - 1},
         },
+        "resend-due": {
+            "task": "messages.tasks.resend_due",
+            "schedule": settings.RING_SECONDS,
+            "options": {"queue": "default", "expires": settings.RING_SECONDS * 2},
+        },
         **{
             f"canary-{queue}": {
                 "task": "meshportal.core.tasks.canary",

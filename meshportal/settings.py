@@ -139,6 +139,8 @@ SEND_THREADS = env.integer("MESHPORTAL_SEND_THREADS", 4, minimum=1, maximum=100)
 RECONCILE_SECONDS = env.integer("MESHPORTAL_RECONCILE_SECONDS", 60, minimum=1, maximum=3600)
 # MESH API specification, Track outbox: not to be polled often. The first look at a sent message; see messages.track.
 TRACK_SECONDS = env.integer("MESHPORTAL_TRACK_SECONDS", 900, minimum=1, maximum=86_400)
+# How many messages one filter may hold for them to be sent again at one word.
+RESEND_MOST = env.integer("MESHPORTAL_RESEND_MOST", 1000, minimum=1, maximum=10_000)
 TRACK_PER_MAILBOX = env.integer("MESHPORTAL_TRACK_PER_MAILBOX", 60, minimum=1, maximum=10_000)
 LIST_PAGE_SIZE = env.integer("MESHPORTAL_LIST_PAGE_SIZE", 500, minimum=10, maximum=5000)
 TURN_SECONDS = env.integer("MESHPORTAL_TURN_SECONDS", 60, minimum=1, maximum=600)

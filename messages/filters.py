@@ -17,7 +17,7 @@ from meshportal.accounts.scoping import in_team
 from meshportal.web.forms import PeriodForm
 from meshportal.web.time import london_day
 from messages import ages
-from messages.models import AckAnswer, Message, MessageType
+from messages.models import AckAnswer, BulkResendRow, BulkRowState, Message, MessageType
 from messages.states import IN, IN_INBOX, OUT, TO_SEND, UNCOLLECTED, State
 
 # The trigram index answers for three characters on: fewer would read the whole table.
@@ -282,3 +282,18 @@ class SentFilter(OutboxFilter):
     """Filters of all messages that a team's mailboxes sent."""
 
     mailbox = _mailbox_field("From mailbox")
+
+
+class BulkRowFilter(filters.FilterSet):  # type: ignore[misc]
+    """Filters of the messages of one bulk resend."""
+
+    state = filters.ChoiceFilter(
+        label="What became of it",
+        choices=BulkRowState.choices,
+        empty_label="Any",
+        error_messages={"invalid_choice": "There is no state %(value)s."},
+    )
+
+    class Meta:
+        model = BulkResendRow
+        fields: tuple[str, ...] = ()

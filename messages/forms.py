@@ -11,6 +11,7 @@ from mailboxes.models.mailbox import mailbox_id_shape
 from meshportal.web.forms import NhsFormMixin
 from meshportal.web.masking import mask_numbers
 from messages import registry, resend
+from messages.bulk import Plan
 from messages.models import Message, ResendPolicy
 
 OTHER = "other"
@@ -152,6 +153,41 @@ class ResendManyForm(ReasonedForm):
         example="the mailbox was switched off over the weekend.",
         missing="Say why they are sent again",
     )
+
+
+class ResendFilteredForm(ResendManyForm):
+    """Why all documents of a filter go out again, who asked where that counts, and the tick that names how many they are."""
+
+    asked_by = forms.CharField(
+        label="Who asked for them to be sent again?",
+        max_length=150,
+        required=False,
+        validators=[says_something, names_no_patient],
+    )
+    confirm = forms.BooleanField(
+        error_messages={"required": "Tick the box to confirm how many messages are sent again"},
+    )
+    field_order = ("asked_by", "reason", "confirm")
+
+    def clean_asked_by(self) -> str:
+        return " ".join(str(self.cleaned_data["asked_by"]).split())
+
+    def about(self, planned: Plan) -> None:
+        """Fits the questions to what would happen."""
+        number = len(planned.go)
+        # Of what is drawn, which has its words since the form was checked.
+        self["confirm"].label = f"Send {number:,} message{'' if number == 1 else 's'} again"
+        waits = planned.on_request
+        self["asked_by"].help_text = (
+            f"{waits:,} message{'' if waits == 1 else 's'} of these can go only when the recipient asks. "
+            f"Leave it empty to leave {'it' if waits == 1 else 'them'} out. {NO_PATIENT}"
+        )
+        if not waits and not self["asked_by"].value():
+            del self.fields["asked_by"]
+
+    def ask_again(self) -> None:
+        """Takes the tick back: it was for other numbers."""
+        self.data = {name: value for name, value in self.data.items() if name != "confirm"}
 
 
 class DecideForm(ReasonedForm):

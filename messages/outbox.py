@@ -31,6 +31,7 @@ from messages.states import TO_SEND, Direction, State
 
 TWIN_WITHIN = timedelta(days=30)
 TOO_LATE = "This message is on its way already, or was settled, so it cannot be cancelled."
+SENT_AGAIN = "It was sent again before: its latest sending stands for it."
 _MAILBOX_ID = re.compile(r"[A-Z0-9]{1,100}")
 
 
@@ -49,11 +50,15 @@ class Draft:
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
-    """That somebody wants a document to go out a second time: why, who asked for it, and of which message when it is known."""
+    """That somebody wants a document to go out a second time: why, who asked for it, and of which message when it is known.
+
+    ``once`` refuses a message that was ever sent again.
+    """
 
     reason: str
     asked_by: str = ""
     of: Message | None = None
+    once: bool = False
 
 
 def check(draft: Draft) -> None:
@@ -163,7 +168,7 @@ def put(
         message.chunk_count = max(1, -(-kept.size // chunk_size))
         with transaction.atomic():
             if again is not None and again.of is not None:
-                _hold_for_resend(again.of)
+                _hold_for_resend(again.of, once=again.once)
             records.add_all([message], kind="queued", actor=actor.label)
             if alongside is not None:
                 alongside(message)
@@ -215,7 +220,7 @@ def _permit(workflow: Workflow, draft: Draft, earlier: Message, again: Again | N
     registry.permit_again(workflow, reason=again.reason if again else "", asked_by=again.asked_by if again else "")
 
 
-def _hold_for_resend(message: Message) -> None:
+def _hold_for_resend(message: Message, *, once: bool) -> None:
     """Two people who send the same message again in the same moment: the second one finds the first one's."""
     fresh = _fresh(message)
     if fresh.state != message.state:
@@ -223,6 +228,8 @@ def _hold_for_resend(message: Message) -> None:
     under_way = fresh.resends.filter(message__state__in=[*TO_SEND, State.UNCERTAIN]).select_related("message").first()
     if under_way is not None:
         raise Refused(f"This message is being sent again already, with local ID {under_way.message.local_id}.")
+    if once and fresh.resends.exists():
+        raise Refused(SENT_AGAIN)
 
 
 def cancel(*, actor: Actor, message: Message, reason: str) -> None:

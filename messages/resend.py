@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from meshportal.audit.actors import Actor
 from meshportal.core import payloads
@@ -25,28 +25,44 @@ SETTLED = (State.RETURNED, State.EXPIRED, State.REFUSED, State.COLLECTED, State.
 # In these some client of the recipient has it already, as far as anybody knows.
 ARRIVED = (State.COLLECTED, State.CONFIRMED)
 _LONGEST_CHAIN = 20
+NOBODY_ASKED = "Its workflow’s rule is that the recipient must ask for it, and it is not said who asked."
 _GONE = (
     "The portal does not hold the body of this message any more, so it cannot send it again. Send the document from where it "
     "came from, or have the service desk put the message back while that is possible."
 )
 
 
-def not_with_others(message: Message, rule: str) -> str:
-    """Why a message is not sent again together with others: ``rule`` is its workflow's. '' when it can be."""
+def not_with_others(message: Message, rule: str, asked_by: str | None = None) -> str:
+    """Why a message is not sent again together with others: ``rule`` is its workflow's. '' when it can be.
+
+    ``asked_by`` is who asked for all of them, '' when that is not said; None where it cannot be said for many.
+    """
     if message.state not in SETTLED:
         return "It has not come to an end yet."
     if message.state in ARRIVED:
         return "A client of the recipient has collected it: send it again from its own page."
     if rule == ResendPolicy.NEVER:
         return "Its workflow’s rule is that it is never sent again."
-    if rule == ResendPolicy.ON_REQUEST:
+    if rule == ResendPolicy.ON_REQUEST and asked_by == "":
+        return NOBODY_ASKED
+    if rule == ResendPolicy.ON_REQUEST and asked_by is None:
         return "Its recipient must ask for it: send it again from its own page, and say who asked."
     payload = getattr(message, "payload", None)
     return "" if payload is not None and payload.purged_at is None else "The portal does not hold its body any more."
 
 
-def resend(*, actor: Actor, message: Message, reason: str, asked_by: str = "", recipient: str = "") -> Message:
-    """Queues the document of ``message`` as a new message, to ``recipient`` where it is given.
+def resend(
+    *,
+    actor: Actor,
+    message: Message,
+    reason: str,
+    asked_by: str = "",
+    recipient: str = "",
+    once: bool = False,
+    alongside: Callable[[Message], None] | None = None,
+) -> Message:
+    """Queues the document of ``message`` as a new message, to ``recipient`` where it is given. ``once`` is as in
+    :class:`outbox.Again`, ``alongside`` as in :func:`outbox.put`.
 
     Raises Refused, ValidationError by field when what was composed then would be refused now, and StorageFailed.
     """
@@ -70,9 +86,11 @@ def resend(*, actor: Actor, message: Message, reason: str, asked_by: str = "", r
         content_type=message.content_type,
         compress=message.outgoing.compress,
     )
-    again = outbox.Again(reason=reason, asked_by=asked_by, of=message)
+    again = outbox.Again(reason=reason, asked_by=asked_by, of=message, once=once)
     try:
-        return outbox.put(actor=actor, mailbox=message.mailbox, draft=draft, body=_blocks(payload.storage_key), again=again)
+        return outbox.put(
+            actor=actor, mailbox=message.mailbox, draft=draft, body=_blocks(payload.storage_key), again=again, alongside=alongside
+        )
     except payloads.PayloadMissing:
         raise Refused(_GONE) from None
     except payloads.PayloadUnreadable:

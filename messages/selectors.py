@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Min, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 
 from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core.crypto import CannotUnseal
-from messages.models import Ack, Composed, FolderPickup, Message, MessageEvent, SendAttempt
+from messages.models import (
+    Ack,
+    BulkResend,
+    BulkResendRow,
+    BulkRowState,
+    Composed,
+    FolderPickup,
+    Message,
+    MessageEvent,
+    SendAttempt,
+)
 from messages.states import Direction
 
 SEALED = ("subject", "recipient_sealed", "headers")
 MAX_EVENTS = 200
 MAX_REPORTS = 20
+MAX_GESTURES = 5
 
 
 @dataclass(frozen=True)
@@ -81,8 +93,18 @@ def whole() -> QuerySet[Message]:
 
 def to_resend(team: Team, keys: list[Any]) -> QuerySet[Message]:
     """Sent messages of the team with what sending them again needs, newest first."""
-    rows = in_team(Message, team).filter(pk__in=keys, direction=Direction.OUT)
-    found = rows.select_related("mailbox__team", "outgoing", "payload")
+    return _for_resend(in_team(Message, team).filter(pk__in=keys))
+
+
+def sent_named(name: str, *, environment: str | None = None) -> QuerySet[Message]:
+    """As :func:`to_resend` those with a message ID or local ID, of whatever team: for whoever runs the portal."""
+    by_id = Message.objects.filter(mesh_id=name, direction=Direction.OUT)
+    rows = by_id if by_id.exists() else Message.objects.filter(local_id=name)
+    return _for_resend(rows if environment is None else rows.filter(environment=environment))
+
+
+def _for_resend(rows: QuerySet[Message]) -> QuerySet[Message]:
+    found = rows.filter(direction=Direction.OUT).select_related("mailbox__team", "outgoing", "payload")
     return found.defer("headers", "search", "mailbox__password").order_by("-seen_at", "-pk")
 
 
@@ -127,3 +149,33 @@ def acks_of(message: Message) -> list[Ack]:
 def acknowledged_by(message: Message) -> Message | None:
     """The sent message that ``message``, an acknowledgement, was paired with."""
     return Message.objects.filter(team_id=message.team_id, acks__message=message).only("mesh_id", "local_id").first()
+
+
+# --- Bulk resends -------------------------------------------------------------------------------------------------------
+def bulk_resends(team: Team) -> QuerySet[BulkResend]:
+    """Every bulk resend of the team."""
+    return in_team(BulkResend, team)
+
+
+def bulk_rows(gesture: BulkResend) -> QuerySet[BulkResendRow]:
+    """The rows of a bulk resend with their messages, old and new, without what is sealed."""
+    unread = [f"{which}__{name}" for which in ("message", "new") for name in (*SEALED, "search", "problem_advice")]
+    found = BulkResendRow.objects.filter(gesture=gesture)
+    return found.select_related("message__mailbox", "message__outgoing", "new__outgoing").defer(
+        *unread, "message__mailbox__password"
+    )
+
+
+def bulk_counts(gestures: Iterable[BulkResend]) -> dict[Any, dict[str, int]]:
+    """How many rows of each gesture, by its key, are in each state."""
+    counts = {gesture.pk: dict.fromkeys(BulkRowState.values, 0) for gesture in gestures}
+    rows = BulkResendRow.objects.filter(gesture__in=list(counts)).order_by().values_list("gesture_id", "state")
+    for key, state, number in rows.annotate(number=Count("pk")):
+        counts[key][state] = number
+    return counts
+
+
+def bulk_rows_of(message: Message) -> list[BulkResendRow]:
+    """The latest bulk resends that a message was part of, as what was sent again or as the new one."""
+    rows = BulkResendRow.objects.filter(Q(message=message) | Q(new=message), gesture__team_id=message.team_id)
+    return list(rows.select_related("gesture").order_by("-created_at", "-pk")[:MAX_GESTURES])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from messages import acks, compose, dispatch, shard
+from messages import acks, bulk_work, compose, dispatch, shard
 
 
 @shared_task
@@ -29,3 +29,9 @@ def sweep_composed() -> None:
 def pair_acks() -> None:
     """Pairs acknowledgements by recipients' systems with the messages that they answer."""
     acks.work_due()
+
+
+@shared_task
+def resend_due() -> None:
+    """Goes on with every bulk resend that is due."""
+    bulk_work.run_due()

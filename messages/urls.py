@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from messages.views import acts, body, bulk, compose, detail, lists, workflows
+from messages.views import acts, body, bulk, compose, detail, lists, resends, restore, workflows
 
 app_name = "messages"
 
@@ -21,6 +21,12 @@ urlpatterns = [
     path("messages/new/<uuid:pk>/discard/", compose.Discard.as_view(), name="composed-discard"),
     path("messages/sent/cancel/", bulk.CancelMany.as_view(), name="cancel-many"),
     path("messages/sent/resend/", bulk.ResendMany.as_view(), name="resend-many"),
+    path("messages/sent/resend-all/", resends.ResendFiltered.as_view(), name="resend-filtered"),
+    path("messages/sent/restore/", restore.RestorePage.as_view(), name="restore"),
+    path("messages/sent/restore/download/", restore.RestoreFile.as_view(), name="restore-file"),
+    path("messages/resends/", resends.BulkResendList.as_view(), name="bulk-resends"),
+    path("messages/resends/<uuid:pk>/", resends.BulkResendPage.as_view(), name="bulk-resend"),
+    path("messages/resends/<uuid:pk>/stop/", resends.StopBulkResend.as_view(), name="bulk-resend-stop"),
     path("messages/retry/", bulk.RetryMany.as_view(), name="retry-many"),
     path("messages/<uuid:pk>/", detail.MessagePage.as_view(), name="detail"),
     path("messages/<uuid:pk>/body/", body.BodyPage.as_view(), name="body"),

@@ -24,12 +24,13 @@ _DAY = {
 
 
 class AuditFilters(FilterSet):  # type: ignore[misc]
-    """One row of filters: person, act, object, period, reason."""
+    """One row of filters: person, act, object, period, reason; and what one request, task or bulk act did."""
 
     person = CharFilter(field_name="actor_label", lookup_expr="icontains", **text_filter("Person", 200))
     action = ChoiceFilter(**choice_filter("What was done"), choices=sorted(ACTIONS.items(), key=lambda item: item[1]))
     object = CharFilter(method="filter_object", **text_filter("To what", 200))
     reason = CharFilter(lookup_expr="icontains", **text_filter("Reason", 200))
+    request = CharFilter(field_name="request_id", **text_filter("Request ID", 64))
     since = DateFilter(label="From", method="filter_since", **_DAY)
     until = DateFilter(label="To", method="filter_until", **_DAY)
 

@@ -22,6 +22,9 @@ ACTIONS: dict[str, str] = {
     "message.resent": "Message sent again as a new one",
     "message.cancelled": "Message cancelled",
     "message.decided": "Uncertain message decided on",
+    "bulk_resend.begun": "Messages of a filter sent again",
+    "bulk_resend.stopped": "Bulk resend stopped",
+    "restore_request.exported": "Request to restore messages exported",
     "workflow.reviewed": "Workflow reviewed",
     "mailbox.poll_asked": "Poll asked for",
     "mailbox.added": "Mailbox added",
@@ -71,7 +74,8 @@ def who(event: AuditEvent) -> tuple[str, str]:
 
 def address(event: AuditEvent, team_slug: str) -> str:
     """The page of the event's object, or '' when it has none."""
-    route = {"message": "messages:detail", "mailbox": "mailboxes:detail"}.get(event.target_kind)
+    routes = {"message": "messages:detail", "mailbox": "mailboxes:detail", "bulkresend": "messages:bulk-resend"}
+    route = routes.get(event.target_kind)
     return reverse(route, kwargs={"team": team_slug, "pk": event.target_id}) if route and _is_key(event.target_id) else ""
 
 
@@ -146,10 +150,31 @@ def _certificate_added(event: AuditEvent) -> Told:
     return Told("added the certificate", f", issued to {subject}" if subject else "")
 
 
-def _exported(event: AuditEvent) -> Told:
+def _filtered(event: AuditEvent) -> str:
     filters = event.after.get("filters") or {}
     chosen = ", ".join(f"{name} “{value}”" for name, value in sorted(filters.items()))
-    return Told("exported the", f", filtered by {chosen}" if chosen else ", all of it")
+    return f", filtered by {chosen}" if chosen else ""
+
+
+def _exported(event: AuditEvent) -> Told:
+    return Told("exported the", _filtered(event) or ", all of it")
+
+
+def _bulk_begun(event: AuditEvent) -> Told:
+    number, left = _messages(event.after.get("messages")), event.after.get("left")
+    return Told("began", f" of {number}{_filtered(event)}" + (f"; left {_messages(left)} as they were" if left else ""))
+
+
+def _bulk_stopped(event: AuditEvent) -> Told:
+    return Told("stopped", f" with {_messages(event.after.get('left'))} left as they were")
+
+
+def _restore_exported(event: AuditEvent) -> Told:
+    return Told("exported the", f", {_messages(event.after.get('messages'))}{_filtered(event)}")
+
+
+def _messages(number: Any) -> str:
+    return "1 message" if number == 1 else f"{int(number or 0):,} messages"
 
 
 def _label(choices: Any, value: Any) -> str:
@@ -168,6 +193,9 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "message.resent": _queued("queued, as another one sent again,"),
     "message.cancelled": _plain("cancelled", " before it was sent"),
     "message.decided": _decided,
+    "bulk_resend.begun": _bulk_begun,
+    "bulk_resend.stopped": _bulk_stopped,
+    "restore_request.exported": _restore_exported,
     "workflow.reviewed": _workflow_reviewed,
     "mailbox.poll_asked": _plain("asked for a poll of mailbox"),
     "mailbox.added": _mailbox_added,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from messages.models.ack import Ack, AckAnswer, AckKind, BodyName
+from messages.models.bulk import BulkResend, BulkResendRow, BulkRowState
 from messages.models.composed import Composed
 from messages.models.event import MessageEvent
 from messages.models.message import Message, MessageType
@@ -14,6 +15,9 @@ __all__ = [
     "AckAnswer",
     "AckKind",
     "BodyName",
+    "BulkResend",
+    "BulkResendRow",
+    "BulkRowState",
     "Composed",
     "FolderPickup",
     "Message",

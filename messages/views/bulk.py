@@ -67,7 +67,7 @@ def each(act: Callable[[Message], None], rows: Iterable[Message]) -> Outcome:
 
 def many(number: int) -> str:
     """``1 message``, ``3 messages``."""
-    return f"{number} message{'' if number == 1 else 's'}"
+    return f"{number:,} message{'' if number == 1 else 's'}"
 
 
 class SelectedAct(ActionPage, abstract=True):

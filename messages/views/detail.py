@@ -96,6 +96,7 @@ def message_context(message: Message, membership: Membership, given: forms.BaseF
         "act": act,
         "act_form": act_form,
         "sendings": [(one, words.Line.of(one)) for one in resend.chain(message)] if sent else [],
+        "in_bulk": selectors.bulk_rows_of(message) if sent else [],
         "workflow": getattr(act_form, "workflow", None) or registry.known(message.team_id, message.workflow_id),
         "restore_request": words.restore_request(message) if sent and words.recoverable(message) else "",
         "for_service_desk": words.for_service_desk(message),

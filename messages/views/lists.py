@@ -18,7 +18,7 @@ from meshportal.core import pagination
 from meshportal.web import fragments
 from meshportal.web.pages import ListPage
 from messages import selectors, words
-from messages.filters import InboxFilter, MessageFilter, OutboxFilter, SentFilter
+from messages.filters import RECOVERABLE, InboxFilter, MessageFilter, OutboxFilter, SentFilter
 from messages.models import Message
 from messages.states import IN, MEANINGS, OUT, Direction
 from messages.views import tabs
@@ -65,8 +65,24 @@ class MessageList(ListPage, abstract=True):
         context["meanings"] = _STATE_MEANINGS[self.direction]
         context["narrowed"] = any(value for name, value in self.request.GET.items() if name != "cursor")
         context["sent"] = self.direction == Direction.OUT
+        if context["sent"]:
+            context |= self.of_all()
         context["selectable"] = self.selectable([line.message for line in context["rows"]])
         return context
+
+    def of_all(self) -> dict[str, Any]:
+        """The ways to what can be done to all sent messages that fit the filters."""
+        kept = {name: str(value) for name, value in self.request.GET.items() if value and name != "cursor"}
+        kept |= self.of_mailbox()
+        routes = {"resend_all_url": "resend-filtered", "restore_url": "restore"}
+        return {
+            name: tabs.address(reverse(f"messages:{route}", kwargs={"team": self.team.slug}), kept)
+            for name, route in routes.items()
+        } | {"recoverable": self.request.GET.get("state") == RECOVERABLE}
+
+    def of_mailbox(self) -> dict[str, str]:
+        """The filter of the team's list that this list is, by its address alone."""
+        return {}
 
     def selectable(self, rows: list[Message]) -> set[Any]:
         """The keys of the rows that this person can act on several at once."""
@@ -148,6 +164,9 @@ class MailboxInbox(MessageList):
 
     def counted(self) -> QuerySet[Message]:
         return selectors.counted(self.team, self.mailbox)
+
+    def of_mailbox(self) -> dict[str, str]:
+        return {"mailbox": str(self.mailbox.pk)}
 
     def context(self, **extra: Any) -> dict[str, Any]:
         return super().context(mailbox=self.mailbox, environment=self.mailbox.environment, **extra)

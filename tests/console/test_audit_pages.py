@@ -102,6 +102,13 @@ def test_a_row_is_a_sentence_with_who_when_and_why(signed_in: Any, message: Any,
         ("message.cancelled", {}, "Priya Shah cancelled X before it was sent"),
         ("message.decided", {"after": {"arrived": True}}, "Priya Shah decided that X arrived"),
         ("message.decided", {"after": {"arrived": False}}, "Priya Shah decided to send X again"),
+        (
+            "bulk_resend.begun",
+            {"after": {"messages": 1000, "left": 2, "filters": {"State": "Returned by MESH"}}},
+            "Priya Shah began X of 1,000 messages, filtered by State “Returned by MESH”; left 2 messages as they were",
+        ),
+        ("bulk_resend.stopped", {"after": {"left": 1}}, "Priya Shah stopped X with 1 message left as they were"),
+        ("restore_request.exported", {"after": {"messages": 2}}, "Priya Shah exported the X, 2 messages"),
         ("mailbox.poll_asked", {}, "Priya Shah asked for a poll of mailbox X"),
         ("mailbox.added", {"after": {"mode": "watch"}}, "Priya Shah added mailbox X in watch only mode"),
         (

@@ -31,7 +31,7 @@ def _prepare() -> None:
     import redis  # noqa: F401
 
     import meshportal.mesh  # noqa: F401
-    from tests.fleet import operations  # noqa: F401
+    from tests.fleet import operations, sending  # noqa: F401
 
 
 def _start(argv: list[str], log: str) -> int:
@@ -64,9 +64,10 @@ def _run(name: str, arguments: dict[str, Any]) -> Any:
     if pid == 0:
         status = 0
         try:
-            from tests.fleet import operations
+            from tests.fleet import operations, sending
 
-            answer = {"result": getattr(operations, name)(**arguments)}
+            operation = getattr(operations, name, None) or getattr(sending, name)
+            answer = {"result": operation(**arguments)}
         except BaseException:
             answer, status = {"error": traceback.format_exc()}, 1
         with os.fdopen(write_end, "w") as sink:

@@ -211,7 +211,7 @@ def test_the_number_of_queries_does_not_depend_on_the_history(
         message(message_type="REPORT", linked_message=row, linked_mesh_id=row.mesh_id)
     browser = signed_in("manager")
     browser.get(url_of(row))
-    # As for a received one, and the requests.
+    # As for a received one, the requests, and the bulk resends that it was part of.
     with django_assert_max_num_queries(12):
         browser.get(url_of(row))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -199,9 +198,7 @@ def test_a_poisonous_one_is_stored_and_acknowledged_as_always(
     sent(put, rounds, letter())
     answer(double, body)
     poll(box)
-    began = time.monotonic()
     assert pair() == 0
-    assert time.monotonic() - began < 5
     received = Message.objects.get(direction="in")
     assert (received.state, received.ack.answer, received.ack.about) == (State.ACKNOWLEDGED, "", None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -61,7 +62,7 @@ def test_a_new_message_with_the_same_document_linked_to_the_first(returned: Mess
     ],
 )
 def test_the_rule_holds_for_page_and_command_line_alike(
-    box: Mailbox, returned: Message, tmp_path: Any, policy: ResendPolicy, given: dict[str, str], refusal: str
+    box: Mailbox, returned: Message, tmp_path: Any, policy: ResendPolicy, given: dict[str, Any], refusal: str
 ) -> None:
     rule(policy)
     with pytest.raises(Refused, match=refusal):
@@ -71,7 +72,24 @@ def test_the_rule_holds_for_page_and_command_line_alike(
     options = [f"--again={given['reason']}", f"--asked-by={given.get('asked_by', '')}"]
     with pytest.raises(CommandError, match=refusal):
         call_command("send", BOX, str(letter), "--to", TO, "--workflow", WORKFLOW, *options)
+    options = [f"--reason={given['reason']}", f"--asked-by={given.get('asked_by', '')}"]
+    said = io.StringIO()
+    with pytest.raises(CommandError, match="1 of 1 left as they are"):
+        call_command("resend", returned.mesh_id, *options, stderr=said)
+    assert refusal in said.getvalue()
     assert Message.objects.count() == Payload.objects.count() == 1
+
+
+def test_the_command_line_sends_several_again_and_names_those_that_it_cannot(returned: Message, message: Any) -> None:
+    rule(ResendPolicy.ALLOWED)
+    queued = message(mailbox=returned.mailbox, state="queued", body=BODY, workflow_id=WORKFLOW)
+    said, refused = io.StringIO(), io.StringIO()
+    with pytest.raises(CommandError, match="2 of 3 left as they are"):
+        call_command("resend", returned.mesh_id, queued.local_id, "NO_SUCH", "--reason=lost", stdout=said, stderr=refused)
+    new = Outgoing.objects.get(resend_of=returned).message
+    assert said.getvalue() == f"{returned.mesh_id}: sent again, local ID {new.local_id}.\n"
+    assert f"{queued.local_id}: This message has not come to an end yet." in refused.getvalue()
+    assert "NO_SUCH: No sent message has this message ID or local ID." in refused.getvalue()
 
 
 def test_who_asked_lets_it_go_and_is_kept(returned: Message) -> None:

@@ -81,7 +81,7 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
     uncertain = message(mailbox=box, state="uncertain", body=b"a letter gone", subject="PLANTED-SUBJECT")
     returned = message(mailbox=box, state="returned", body=b"a letter that came back", subject="PLANTED-SUBJECT")
     message(mailbox=theirs, body=b"their letter")
-    message(mailbox=theirs, state="returned", body=b"their letter that came back")
+    begun(other_team, message(mailbox=theirs, state="returned", body=b"their letter that came back"))
     return {
         "team": team,
         "mailbox": box,
@@ -92,6 +92,7 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "returned": returned,
         "workflow": registry.known(team.pk, "TOC_FHIR_IP_DISCH"),
         "composed": composed(box),
+        "resend": begun(team, returned),
         "identity": ClientIdentity.objects.get(team=team),
     }
 
@@ -106,6 +107,21 @@ def composed(box: Any) -> Any:
     return Composed.objects.create(team=box.team, mailbox=box, made_by="somebody", author="other", **given)
 
 
+def begun(team: Any, row: Any) -> Any:
+    """A bulk resend that waits for its worker."""
+    from meshportal.audit.actors import Actor
+    from messages import bulk, registry, selectors
+    from messages.states import Direction
+
+    workflow = registry.known(team.pk, row.workflow_id)
+    registry.change(actor=Actor.command("test"), workflow=workflow, resend_policy="allowed")
+    rows = selectors.listed(team, Direction.OUT).filter(state="returned")
+    digest = bulk.plan(team, rows).digest
+    return bulk.start(
+        actor=Actor.command("test"), team=team, rows=rows, digest=digest, reason="because", filters=[("State", "Returned")]
+    )
+
+
 def targets(route: Route, world: dict[str, Any]) -> list[str]:
     """The addresses of ``route`` for objects of the team that are there."""
     if "pk" not in route.arguments:
@@ -117,6 +133,8 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
     if route.name.startswith("messages:composed"):
         return [route.url(team=world["team"].slug, pk=world["composed"].pk)]
+    if route.name.startswith("messages:bulk-resend"):
+        return [route.url(team=world["team"].slug, pk=world["resend"].pk)]
     names = ["mailbox"] if of_mailbox else kinds[route.name.partition(":")[0]]
     return [route.url(team=world["team"].slug, pk=world[name].pk) for name in names]
 
