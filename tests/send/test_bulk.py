@@ -260,7 +260,7 @@ def test_what_nobody_foresaw_is_one_row_alone(team: Team, returned: Any, monkeyp
 
 def test_storage_that_fails_is_tried_again_and_the_others_go(team: Team, returned: Any, settings: Any, monkeypatch: Any) -> None:
     rule(team, ResendPolicy.ALLOWED)
-    settings.MAX_ATTEMPTS = 3
+    settings.MAX_ATTEMPTS, settings.RETRY_BASE_SECONDS = 3, 60
     unlucky, never, good = returned(body=b"unlucky"), returned(body=b"never"), returned(body=b"good")
     gesture = begin(team)
     write, failures = payloads.write, {b"unlucky": 1, b"never": 99}
