@@ -44,6 +44,7 @@ class Site:
     password: str
     portal: Portal
     double: DoubleProcess
+    web: Service
     addresses: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -82,7 +83,7 @@ def site(need: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) 
         web = Service("web", command, log=folder / "web.log", env=portal.environment, cwd=ROOT)
         with web:
             web.wait_for_http(f"http://localhost:{port}/livez", timeout=40)
-            site = Site(f"http://localhost:{port}", password, portal, double, portal.ask("addresses"))
+            site = Site(f"http://localhost:{port}", password, portal, double, web, portal.ask("addresses"))
             yield site
 
 
