@@ -48,7 +48,7 @@ class ComposeForm(NhsFormMixin, forms.Form):
     )
     subject = forms.CharField(
         label="Subject",
-        help_text="Not encrypted by MESH on its own: leave patients’ names and NHS numbers out where you can.",
+        help_text="It goes beside the document, not inside it: leave patients’ names and NHS numbers out where you can.",
         max_length=500,
         required=False,
         widget=forms.TextInput(attrs=_CODE),
