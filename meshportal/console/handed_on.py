@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import Count, Min
@@ -19,9 +20,9 @@ from messages.models import Handed, HandOver
 
 def lines(team: Team, now: datetime) -> Iterator[Line]:
     """Consumers that cannot be reached at the moment, and messages that were given up."""
-    waiting = in_team(HandOver, team).filter(state=Handed.PENDING).order_by().values("outlet_id").annotate(number=Count("pk"))
-    numbers = {row["outlet_id"]: row["number"] for row in waiting}
-    for outlet in selectors.outlets_in_trouble(team):
+    troubled = list(selectors.outlets_in_trouble(team))
+    numbers = _waiting(team) if troubled else {}
+    for outlet in troubled:
         since, number = outlet.problem_since or now, numbers.get(outlet.pk, 0)
         wait = f" {number:,} message{' waits' if number == 1 else 's wait'} to be handed on." if number else ""
         yield Line(
@@ -53,6 +54,11 @@ def lines(team: Team, now: datetime) -> Iterator[Line]:
             act="See the message" if one else "See the messages",
             moment=row["oldest"],
         )
+
+
+def _waiting(team: Team) -> dict[Any, int]:
+    rows = in_team(HandOver, team).filter(state=Handed.PENDING).order_by().values("outlet_id").annotate(number=Count("pk"))
+    return {row["outlet_id"]: row["number"] for row in rows}
 
 
 def _address(team: Team, mailbox: object) -> str:
