@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError
 from django.db.models import F
 from django.utils import timezone
 
@@ -151,7 +152,8 @@ def _run(outlet: Outlet) -> bool:
 
 def _one(outlet: Outlet, row: HandOver) -> bool:
     """Tries one message; True when it was handed on. Raises _Stop, LeaseLost."""
-    rows.write(outlet, row, tries=row.tries + 1)
+    # Counted before it is tried, and with it a wait, so that a message which kills its worker does not do so at every turn.
+    rows.write(outlet, row, tries=row.tries + 1, due_at=timezone.now() + receive.backoff(row.tries + 1))
     try:
         if outlet.channel == Channel.FOLDER:
             problem = folder.hand_on(outlet, row)
@@ -164,26 +166,34 @@ def _one(outlet: Outlet, row: HandOver) -> bool:
         return True
     except FolderTrouble as error:
         # A folder comes back: it is tried for as long as it takes.
-        rows.later(outlet, row, error.problem)
+        rows.later(outlet, row, error.problem, due_at=timezone.now())
         raise _Stop(error.problem, wait=min(receive.backoff(outlet.failures + 1), _FOLDER_AGAIN)) from None
     except (PayloadMissing, PayloadUnreadable):
         _own_fault(outlet, row, _UNREADABLE, most=_UNREADABLE_TRIES)
     except CannotUnseal:
-        rows.later(outlet, row, UNREADABLE_SECRET)
+        rows.later(outlet, row, UNREADABLE_SECRET, due_at=timezone.now())
         raise _Stop(UNREADABLE_SECRET) from None
     except webhook.Unanswered as error:
         _unanswered(outlet, row, error)
+    except (lease.LeaseLost, DatabaseError):
+        raise
+    except Exception:
+        # Whatever it is, it is this message's: the others are not kept from leaving by it.
+        log.exception("hand_over_broke", outlet=str(outlet.pk))
+        _own_fault(outlet, row, INTERNAL, most=_UNREADABLE_TRIES)
     return False
 
 
 def _unanswered(outlet: Outlet, row: HandOver, error: webhook.Unanswered) -> None:
     if error.refused:
+        # It answers, whatever was wrong with it before.
+        Outlet.objects.filter(pk=outlet.pk).update(**_NO_PROBLEM)
         _own_fault(outlet, row, error.problem, most=settings.WEBHOOK_REFUSALS)
         return
     if timezone.now() - row.began_at > timedelta(days=settings.WEBHOOK_DAYS):
         rows.give_up(outlet, row, error.problem)
     elif error.whole:
-        rows.later(outlet, row, error.problem)
+        rows.later(outlet, row, error.problem, due_at=timezone.now())
     else:
         # It may have been this message: the others go first.
         gap = receive.backoff(outlet.failures + 1) + receive.backoff(row.tries)

@@ -227,6 +227,24 @@ def test_a_message_that_cannot_be_read_holds_up_no_other(
     assert (row.state, row.problem_code) == (Handed.FAILED, "body_unreadable")
 
 
+def test_a_message_that_breaks_the_portal_itself_holds_up_no_other(
+    to_folder: Mailbox, home: Path, stored: Stored, go: Go, monkeypatch: Any
+) -> None:
+    poisonous, good = stored(b"broken", local_id="BREAKS"), stored(b"good")
+    real = ctl.render
+
+    def render(control: ctl.Control) -> bytes:
+        if control.local_id == "BREAKS":
+            raise ValueError("unforeseen")
+        return real(control)
+
+    monkeypatch.setattr(ctl, "render", render)
+    go()
+    assert names(home) == [f"{good.mesh_id}.ctl", f"{good.mesh_id}.dat"]
+    assert HandOver.objects.get(message=poisonous).state == Handed.PENDING
+    assert list((home / ".handing").iterdir()) == []
+
+
 def test_a_dat_that_was_taken_before_its_ctl_is_for_a_person(
     to_folder: Mailbox, home: Path, stored: Stored, go: Go, dies_at: Callable[..., None]
 ) -> None:

@@ -142,6 +142,16 @@ def test_a_busy_receiver_is_left_alone_for_as_long_as_it_asks(
     assert outlet().problem_code == ""
 
 
+@pytest.mark.faults
+def test_a_receiver_that_answers_again_is_no_problem_any_more(hooked: Mailbox, hook: Receiver, stored: Stored, go: Go) -> None:
+    hook.answers = [500, 400]
+    stored()
+    go()
+    assert outlet().problem_code == "webhook_failed"
+    go()
+    assert (outlet().problem_code, outlet().failures) == ("", 0) and only().problem_code == "webhook_refused"
+
+
 def test_retry_after_can_be_a_date() -> None:
     wait = webhook.retry_after(format_datetime(timezone.now() + timedelta(hours=1)))
     assert wait is not None and timedelta(minutes=59) < wait <= timedelta(hours=1)
