@@ -24,7 +24,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from mailboxes import health
-from mailboxes.models import Mailbox, Mode, WatchedFolder
+from mailboxes.models import Mailbox, Mode, Outlet, WatchedFolder
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core import lease
@@ -33,6 +33,8 @@ from meshportal.core import lease
 PICK_UP_WITHIN = timedelta(minutes=5)
 # What no page shows, and what must not keep a page from showing when it cannot be unsealed.
 _SEALED = ("password", "identity__private_key", "identity__certificate_pem")
+
+_OUTLET_SEALED = ("secret", "mailbox__password")
 
 
 def mailboxes_of(team: Team) -> QuerySet[Mailbox]:
@@ -99,6 +101,16 @@ def folders_in_trouble(team: Team) -> QuerySet[WatchedFolder]:
     """The folders of the team's mailboxes that cannot be worked at the moment."""
     rows = WatchedFolder.objects.filter(mailbox__in=in_team(Mailbox, team)).exclude(problem_code="")
     return rows.select_related("mailbox").defer("mailbox__password")
+
+
+def outlets_in_trouble(team: Team) -> QuerySet[Outlet]:
+    """Where the team's mailboxes hand messages on to, and cannot at the moment."""
+    return in_team(Outlet, team).exclude(problem_code="").filter(enabled=True).select_related("mailbox").defer(*_OUTLET_SEALED)
+
+
+def outlets_of(mailbox: Mailbox) -> QuerySet[Outlet]:
+    """Where a mailbox hands messages on to, without the secret."""
+    return Outlet.objects.filter(mailbox=mailbox, enabled=True).defer("secret").order_by("channel")
 
 
 def named(mailbox_id: str, *, environment: str | None = None) -> Mailbox | None:

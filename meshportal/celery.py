@@ -15,7 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "meshportal.settings")
 
 from django.conf import settings
 
-QUEUES = ("poll", "send", "default")
+QUEUES = ("poll", "send", "hand_over", "default")
 CANARY_SECONDS = 20
 ACKS_SECONDS = 60
 
@@ -29,7 +29,11 @@ app.conf.update(
     task_create_missing_queues=True,
     task_default_queue="default",
     task_ignore_result=True,
-    task_routes={"messages.tasks.poll_due": {"queue": "poll"}, "messages.tasks.send_due": {"queue": "send"}},
+    task_routes={
+        "messages.tasks.poll_due": {"queue": "poll"},
+        "messages.tasks.send_due": {"queue": "send"},
+        "messages.tasks.hand_over_due": {"queue": "hand_over"},
+    },
     task_serializer="json",
     timezone="UTC",
     worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -58,6 +62,11 @@ app.conf.update(
             "task": "messages.tasks.resend_due",
             "schedule": settings.RING_SECONDS,
             "options": {"queue": "default", "expires": settings.RING_SECONDS * 2},
+        },
+        "hand-over-due": {
+            "task": "messages.tasks.hand_over_due",
+            "schedule": settings.RING_SECONDS,
+            "options": {"queue": "hand_over", "expires": settings.RING_SECONDS * 2},
         },
         **{
             f"canary-{queue}": {

@@ -7,6 +7,7 @@ container platforms mount them.
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -50,6 +51,29 @@ def integer(name: str, default: int, *, minimum: int = 0, maximum: int = 2**31 -
     if not minimum <= number <= maximum:
         raise ImproperlyConfigured(f"{name} must be between {minimum} and {maximum}, not {number}.")
     return number
+
+
+def octal(name: str, default: int) -> int:
+    """The permissions of a file, such as 0640. Raises ImproperlyConfigured when others than owner and group may do anything,
+    or the owner cannot read and write."""
+    value = _raw(name)
+    if value is None:
+        return default
+    try:
+        number = int(value, 8)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be permissions such as 0640, not {value!r}.") from None
+    if number & ~0o660 or number & 0o600 != 0o600:
+        raise ImproperlyConfigured(f"{name} must be 0600, 0640 or 0660, not {value!r}.")
+    return number
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """A comma-separated list of networks such as 10.20.0.0/16. Raises ImproperlyConfigured for what is none."""
+    try:
+        return [ip_network(part) for part in words(name)]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must list networks such as 10.20.0.0/16: {error}.") from None
 
 
 def words(name: str, default: tuple[str, ...] = ()) -> list[str]:

@@ -173,6 +173,19 @@ FOLDER_SECONDS = env.integer("MESHPORTAL_FOLDER_SECONDS", 10, minimum=1, maximum
 FOLDER_SETTLE_SECONDS = env.integer("MESHPORTAL_FOLDER_SETTLE_SECONDS", 2, minimum=0, maximum=60)
 FOLDER_WAIT_SECONDS = env.integer("MESHPORTAL_FOLDER_WAIT_MINUTES", 60, minimum=1, maximum=10_080) * 60
 
+# --- Handing received messages on -------------------------------------------------------------------------------------
+HAND_OVER_THREADS = env.integer("MESHPORTAL_HAND_OVER_THREADS", 4, minimum=1, maximum=100)
+HAND_OVER_SLOW_THREADS = env.integer("MESHPORTAL_HAND_OVER_SLOW_THREADS", 2, minimum=1, maximum=50)
+HAND_OVER_FILE_MODE = env.octal("MESHPORTAL_HAND_OVER_FILE_MODE", 0o640)
+# A webhook that does not answer is tried for so long; one that refuses a message, so often.
+WEBHOOK_DAYS = env.integer("MESHPORTAL_WEBHOOK_DAYS", 5, minimum=1, maximum=25)
+WEBHOOK_REFUSALS = env.integer("MESHPORTAL_WEBHOOK_REFUSALS", 5, minimum=1, maximum=100)
+WEBHOOK_TIMEOUT = env.integer("MESHPORTAL_WEBHOOK_TIMEOUT", 30, minimum=1, maximum=300)
+# Networks of private addresses that webhooks may reach; none by default.
+WEBHOOK_NETWORKS = env.networks("MESHPORTAL_WEBHOOK_NETWORKS")
+# A bundle of authorities for receivers with a certificate of an authority of one's own.
+WEBHOOK_CA_FILE = env.text("MESHPORTAL_WEBHOOK_CA_FILE")
+
 # --- Static files ---------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "staticfiles"

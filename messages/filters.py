@@ -17,6 +17,7 @@ from meshportal.accounts.scoping import in_team
 from meshportal.web.forms import PeriodForm
 from meshportal.web.time import london_day
 from messages import ages
+from messages.handing import rows as handing
 from messages.models import AckAnswer, BulkResendRow, BulkRowState, Message, MessageType
 from messages.states import IN, IN_INBOX, OUT, TO_SEND, UNCOLLECTED, State
 
@@ -32,6 +33,7 @@ RECOVERABLE = "recoverable"
 UNMATCHED = "unmatched"
 ACKS_UNMATCHED = "acks-unmatched"
 ACKS_REJECTED = "acks-rejected"
+NOT_HANDED_ON = "not"
 # The choice beside the days: the inbox has let go of the message.
 AFTER_LAST_DAY = "over"
 # Several states under one name, for the filter and for saved views.
@@ -106,7 +108,7 @@ def searchable(text: str) -> None:
 class FilterForm(PeriodForm):
     """What people narrow by first comes first; names that a list does not have are passed over."""
 
-    field_order = ("q", "state", "day", "mailbox", "since", "until", "workflow", "sender", "recipient", "type")
+    field_order = ("q", "state", "day", "mailbox", "since", "until", "workflow", "sender", "recipient", "type", "handed")
 
 
 def _date_field(label: str, method: str) -> filters.DateFilter:
@@ -245,8 +247,19 @@ class InboxFilter(_BoxFilter):
         empty_label="Any",
         error_messages={"invalid_choice": "There is no type %(value)s."},
     )
+    handed = filters.ChoiceFilter(
+        label="Handed on",
+        method="by_handed",
+        choices=[(NOT_HANDED_ON, "Not handed on yet")],
+        empty_label="Any",
+        error_messages={"invalid_choice": "There is no choice %(value)s."},
+    )
     since = _date_field("Seen from", "by_first_day")
     until = _date_field("Seen until", "by_last_day")
+
+    def by_handed(self, rows: QuerySet[Message], _name: str, _value: str) -> QuerySet[Message]:
+        """Messages that their mailbox's consumer does not have, whether the portal still tries or gave up."""
+        return rows.filter(handing.not_handed_on())
 
     def by_type(self, rows: QuerySet[Message], _name: str, kind: str) -> QuerySet[Message]:
         return rows.filter(type_is(kind))

@@ -135,6 +135,20 @@ class CancelForm(ReasonedForm):
     )
 
 
+class HandOnForm(ReasonedForm):
+    """Why a message is handed on again, to the folder or the webhook."""
+
+    def __init__(self, *args: Any, channel: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, auto_id=f"id_{channel}_%s", **kwargs)
+        self.channel = channel
+
+    reason = reason_field(
+        "Why is this message handed on again?",
+        example="the consumer lost it, ticket 4711.",
+        missing="Say why this message is handed on again",
+    )
+
+
 class CancelManyForm(ReasonedForm):
     """Why several messages that wait to be sent are taken back."""
 

@@ -39,6 +39,7 @@ from mailboxes.problems import INTERNAL, STORAGE, Problem, explain
 from meshportal.core import lease, payloads
 from meshportal.mesh import Download, MeshClient, MessageHeaders, errors
 from messages import inbox, records, refusals, registry
+from messages.handing import rows as handing
 from messages.models import Message, MessageType, Outgoing, Payload
 from messages.states import TRANSITIONS, Direction, State
 
@@ -139,6 +140,7 @@ def _commit(mailbox: Mailbox, message: Message, headers: MessageHeaders, kept: p
             stored_size=kept.stored_size,
         )
         registry.see(message.team_id, [message.workflow_id])
+        handing.plan(message)
         if message.message_type == MessageType.REPORT:
             link_report(message)
 

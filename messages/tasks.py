@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from messages import acks, bulk_work, compose, dispatch, shard
+from messages.handing import turn as handing
 
 
 @shared_task
@@ -35,3 +36,9 @@ def pair_acks() -> None:
 def resend_due() -> None:
     """Goes on with every bulk resend that is due."""
     bulk_work.run_due()
+
+
+@shared_task
+def hand_over_due() -> None:
+    """Hands on every message that is due."""
+    handing.run_due()

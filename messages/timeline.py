@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mailboxes.models import Channel
 from meshportal.web.templatetags.portal import filesize
 from messages.models import AckKind, Message, MessageEvent, Outcome, SendAttempt
 from messages.words import plain, report_code, returned_because
@@ -47,6 +48,10 @@ _KINDS: dict[str, tuple[str, bool]] = {
     "cancelled": ("Cancelled before anything of it was sent", False),
     "decided_arrived": ("Decided that it arrived", False),
     "decided_again": ("Decided to send it again", False),
+    "handed_on": ("Handed on to the mailbox’s consumer", False),
+    "hand_over_failed": ("Could not be handed on; the portal tries again", True),
+    "hand_over_given_up": ("Could not be handed on: needs a person", True),
+    "hand_over_again": ("Asked to be handed on again", False),
     "body_read": ("Body opened", False),
     "body_downloaded": ("Body downloaded", False),
 }
@@ -60,11 +65,16 @@ def _text(value: Any) -> str:
     return plain(str(value))
 
 
+def _channel(value: Any) -> str:
+    return dict(Channel.choices).get(value, _text(value))
+
+
 # The facts of a step that are worth showing: label and how the value reads.
 _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "problem": ("What happened", _text),
     "why": ("What happened", _text),
     "reason": ("Reason", _text),
+    "channel": ("To", _channel),
     "attempt": ("Try", _text),
     "bytes": ("Size", filesize),
     "chunks": ("Chunks", _text),

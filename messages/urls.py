@@ -36,6 +36,8 @@ urlpatterns = [
     path("messages/<uuid:pk>/cancel/", acts.Cancel.as_view(), name="cancel"),
     path("messages/<uuid:pk>/decide/", acts.Decide.as_view(), name="decide"),
     path("messages/<uuid:pk>/resend/", acts.Resend.as_view(), name="resend"),
+    path("messages/<uuid:pk>/hand-on/folder/", acts.HandOnToFolder.as_view(), name="hand-on-folder"),
+    path("messages/<uuid:pk>/hand-on/webhook/", acts.HandOnToWebhook.as_view(), name="hand-on-webhook"),
     path("workflows/", workflows.WorkflowList.as_view(), name="workflows"),
     path("workflows/<uuid:pk>/", workflows.WorkflowPage.as_view(), name="workflow"),
 ]

@@ -32,6 +32,7 @@ class MailboxPage(DetailPage):
             environment=self.object.environment,
             environment_meaning=ENVIRONMENTS[self.object.environment].meaning,
             meanings=health.meanings(),
+            outlets=selectors.outlets_of(self.object),
             **extra,
         )
 

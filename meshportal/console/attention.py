@@ -21,6 +21,8 @@ from mailboxes import health, selectors
 from mailboxes.models import Mailbox, Mode, WatchedFolder
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
+from meshportal.console import handed_on
+from meshportal.console.line import Line
 from meshportal.core.heartbeats import QueueHealth
 from messages import selectors as messages
 from messages.filters import ACKS_REJECTED
@@ -31,26 +33,16 @@ from messages.states import Direction, State
 ONE_BY_ONE = 3
 MOST_LINES = 100
 # What stands still while the worker of a queue is silent, the worst first.
-_WAITS = {"poll": "no mailbox is polled", "send": "no message is sent", "default": "housekeeping waits"}
+_WAITS = {
+    "poll": "no mailbox is polled",
+    "send": "no message is sent",
+    "hand_over": "no message is handed on",
+    "default": "housekeeping waits",
+}
 # Letters that came back stand on the overview for a week: by then somebody has dealt with them, or never will.
 CAME_BACK = timedelta(days=7)
 REPORTS_FOR = timedelta(days=7)
 PAUSED_FOR = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One problem. ``subject`` is what it is about; ``moment`` is shown after ``moment_words``; ``since`` only orders."""
-
-    tone: str
-    subject: str
-    sentence: str
-    advice: str
-    since: datetime
-    url: str
-    act: str
-    moment_words: str = "Since"
-    moment: datetime | None = None
 
 
 def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line]:
@@ -61,6 +53,7 @@ def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line
         *_paused(team, now),
         *_folders(team, now),
         *_documents(team, now),
+        *handed_on.lines(team, now),
         *_certificates(team, now),
         *_quarantined(team, now),
         *_sent(team, now),
@@ -79,9 +72,11 @@ def _workers(queues: Sequence[QueueHealth], now: datetime) -> Iterator[Line]:
         subject, sentence = "Workers", "are silent on every queue: no mailbox is polled, and no message is sent."
         advice = "Ask whoever runs the portal to look at the scheduler first, then at the workers."
     else:
-        names = " and ".join(f"“{queue.queue}”" for queue in silent)
+        *others, last = [f"“{queue.queue}”" for queue in silent]
+        names = f"{', '.join(others)} and {last}" if others else last
         subject = f"Queue{'' if len(silent) == 1 else 's'} {names}"
-        waits = ", and ".join(sentence for name, sentence in _WAITS.items() if any(queue.queue == name for queue in silent))
+        *others, last = [sentence for name, sentence in _WAITS.items() if any(queue.queue == name for queue in silent)]
+        waits = f"{', '.join(others)}, and {last}" if others else last
         sentence = f"{'is' if len(silent) == 1 else 'are'} silent: {waits}."
         advice = f"Ask whoever runs the portal to start the worker of {'this queue' if len(silent) == 1 else 'each queue'}."
     yield Line(

@@ -18,6 +18,7 @@ ACTIONS: dict[str, str] = {
     "message.body_downloaded": "Body downloaded",
     "message.retried": "Message retried",
     "message.discarded": "Message acknowledged without keeping",
+    "message.handed_on_again": "Message handed on again",
     "message.queued": "Message queued",
     "message.resent": "Message sent again as a new one",
     "message.cancelled": "Message cancelled",
@@ -36,6 +37,8 @@ ACTIONS: dict[str, str] = {
 }
 
 _FIELDS = {
+    "hand_on_to_folder": "handing on to its folder",
+    "webhook_url": "webhook",
     "identity": "certificate",
     "poll_interval_seconds": "poll interval in seconds",
     "workflow_filter": "workflow filter",
@@ -105,6 +108,12 @@ def _queued(verb: str) -> Callable[[AuditEvent], Told]:
     return telling
 
 
+def _handed_on_again(event: AuditEvent) -> Told:
+    where = {"folder": "the folder", "webhook": "the webhook"}.get(str(event.after.get("channel")), "a consumer")
+    mailbox = event.after.get("mailbox")
+    return Told("asked to hand on", f" again, to {where}{f' of mailbox {mailbox}' if mailbox else ''}")
+
+
 def _decided(event: AuditEvent) -> Told:
     return Told("decided that", " arrived") if event.after.get("arrived") else Told("decided to send", " again")
 
@@ -126,8 +135,8 @@ def _workflow_reviewed(event: AuditEvent) -> Told:
 
 def _change(name: str, before: Any, after: Any) -> str:
     field = _FIELDS.get(name, name.replace("_", " "))
-    if name == "password":
-        return "a new password"
+    if name in ("password", "webhook_secret"):
+        return "a new password" if name == "password" else "a new secret of its webhook"
     if name == "mode":
         before, after = _label(Mode, before), _label(Mode, after)
     return f"{field} from {_value(before)} to {_value(after)}"
@@ -189,6 +198,7 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "message.body_downloaded": _body("downloaded"),
     "message.retried": _plain("asked to try", " again"),
     "message.discarded": _plain("decided to acknowledge", " without keeping it"),
+    "message.handed_on_again": _handed_on_again,
     "message.queued": _queued("queued"),
     "message.resent": _queued("queued, as another one sent again,"),
     "message.cancelled": _plain("cancelled", " before it was sent"),

@@ -4,6 +4,7 @@ from messages.models.ack import Ack, AckAnswer, AckKind, BodyName
 from messages.models.bulk import BulkResend, BulkResendRow, BulkRowState
 from messages.models.composed import Composed
 from messages.models.event import MessageEvent
+from messages.models.hand_over import Handed, HandOver
 from messages.models.message import Message, MessageType
 from messages.models.outgoing import Outcome, Outgoing, SendAttempt
 from messages.models.payload import Payload
@@ -20,6 +21,8 @@ __all__ = [
     "BulkRowState",
     "Composed",
     "FolderPickup",
+    "HandOver",
+    "Handed",
     "Message",
     "MessageEvent",
     "MessageType",

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
+from mailboxes.models import Channel
 from meshportal.accounts import scoping
 from meshportal.core.acts import Refused
 from meshportal.core.payloads import StorageFailed
 from meshportal.web.pages import ActionPage
 from messages import outbox, resend, selectors, services
-from messages.forms import CancelForm, DecideForm, DiscardForm, ReasonedForm, ResendForm
+from messages.forms import CancelForm, DecideForm, DiscardForm, HandOnForm, ReasonedForm, ResendForm
+from messages.handing import services as handing
 from messages.models import Message
 from messages.views.detail import address, message_context
 
@@ -127,3 +129,39 @@ class Resend(ReasonedAct):
             recipient=given["recipient"],
         )
         return f"Sent again as a new message with local ID {new.local_id}. Both pages show what became of it."
+
+
+class HandOn(ReasonedAct, abstract=True):
+    """Has a message handed on again, to the folder or the webhook of its mailbox."""
+
+    form_class = HandOnForm
+    channel: ClassVar[Channel]
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        message, channel = self.message(), self.channel
+        if not handing.known(message, channel):
+            raise Http404
+        form = HandOnForm(data=request.POST, message=message, channel=channel)
+        if form.is_valid():
+            return self.carry_out(form)
+        context = message_context(message, self.request.membership, form)
+        return self.render(status=422, object=message, message=message, form=form, **context)
+
+    def act(self, form: Any) -> str:
+        reason = form.cleaned_data["reason"]
+        handing.hand_on_again(actor=self.actor, message=self.message(), channel=self.channel, reason=reason)
+        return "The message is handed on again, within about a minute. Whoever has it already gets it a second time."
+
+
+class HandOnToFolder(HandOn):
+    """Into the folder."""
+
+    capability = "message.retry"
+    channel = Channel.FOLDER
+
+
+class HandOnToWebhook(HandOn):
+    """To the webhook."""
+
+    capability = "message.retry"
+    channel = Channel.WEBHOOK

@@ -14,6 +14,8 @@ from meshportal.web.masking import mask_subject
 from meshportal.web.pages import DetailPage
 from messages import ack_words, registry, resend, selectors, timeline, verdicts, words
 from messages.forms import CancelForm, DecideForm, DiscardForm, ReasonedForm, ResendForm
+from messages.handing import rows as handing
+from messages.handing import words as handing_words
 from messages.models import Message, MessageType, ResendPolicy
 from messages.states import MEANINGS, TO_SEND, Direction, State
 
@@ -67,6 +69,8 @@ def message_context(message: Message, membership: Membership, given: forms.BaseF
     report = message.message_type == MessageType.REPORT
     ack = getattr(message, "ack", None)
     about = selectors.acknowledged_by(message) if ack is not None and ack.about_id else None
+    may_hand_on = policies.can(membership, "message.retry") and holds_body(message)
+    hand_overs = [] if sent else handing_words.told(handing.of_message(message), may_act=may_hand_on, given=given)
     return {
         "line": words.Line.of(message),
         "verdict": verdicts.verdict(message, events),
@@ -74,7 +78,7 @@ def message_context(message: Message, membership: Membership, given: forms.BaseF
         "clocks": words.clocks(message),
         "steps": [timeline.step(event) for event in events[: selectors.MAX_EVENTS]],
         "more_steps": len(events) > selectors.MAX_EVENTS,
-        "moving": message.state in _MOVING,
+        "moving": message.state in _MOVING or any(told.moving for told in hand_overs),
         "report": timeline.report_words(message) if report else None,
         "linked_id": words.plain(message.linked_mesh_id),
         "reports": [(found, timeline.report_words(found)) for found in selectors.reports_about(message)],
@@ -100,6 +104,7 @@ def message_context(message: Message, membership: Membership, given: forms.BaseF
         "workflow": getattr(act_form, "workflow", None) or registry.known(message.team_id, message.workflow_id),
         "restore_request": words.restore_request(message) if sent and words.recoverable(message) else "",
         "for_service_desk": words.for_service_desk(message),
+        "hand_overs": hand_overs,
         "environment": message.environment,
     }
 

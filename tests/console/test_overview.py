@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from meshportal.celery import QUEUES
 from meshportal.console import attention
+from meshportal.console.line import Line
 from meshportal.core.heartbeats import QueueHealth, queue_health
 from meshportal.core.models import WorkerHeartbeat
 
@@ -39,7 +40,7 @@ def page(browser: Any) -> str:
     return " ".join(answer.content.decode().split())
 
 
-def lines(team: Any) -> list[attention.Line]:
+def lines(team: Any) -> list[Line]:
     now = timezone.now()
     return attention.lines(team, queue_health(QUEUES, now), now)
 
@@ -157,8 +158,9 @@ def test_silent_queues_are_problems(healthy: Any, team: Any) -> None:
     assert [line.subject for line in lines(team)] == ["Workers"]
     WorkerHeartbeat.objects.create(queue="default", seen_at=timezone.now())
     (line,) = lines(team)
-    assert (line.subject, line.moment_words) == ("Queues “poll” and “send”", "Never seen yet")
-    assert line.sentence == "are silent: no mailbox is polled, and no message is sent."
+    assert (line.subject, line.moment_words) == ("Queues “poll”, “send” and “hand_over”", "Never seen yet")
+    assert line.sentence == "are silent: no mailbox is polled, no message is sent, and no message is handed on."
+    WorkerHeartbeat.objects.create(queue="hand_over", seen_at=timezone.now())
     WorkerHeartbeat.objects.create(queue="poll", seen_at=timezone.now())
     (line,) = lines(team)
     assert (line.subject, line.sentence) == ("Queue “send”", "is silent: no message is sent.")
@@ -275,7 +277,7 @@ def test_thirty_mailboxes_cost_no_more_queries_than_one(
     html = page(browser)
     assert "See what was returned" in html
     assert "Queue “send”, which sends messages" in html
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(22):
         page(browser)
 
 

@@ -304,6 +304,6 @@ def test_the_number_of_queries_does_not_depend_on_the_history(
         message(message_type="REPORT", linked_message=row, linked_mesh_id=row.mesh_id)
     browser = signed_in("manager")
     browser.get(url_of(row))
-    # Session, person, membership, message, events, sealed columns, reports, teams.
-    with django_assert_max_num_queries(9):
+    # Session, person, membership, message, events, sealed columns, reports, hand-overs, teams.
+    with django_assert_max_num_queries(10):
         browser.get(url_of(row))

@@ -71,11 +71,15 @@ TEAM_ROUTES = [route for route in ROUTES if "team" in route.arguments]
 def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: MakeMember) -> dict[str, Any]:
     """A mailbox and messages of ``team``, in every state that an act needs, and another team with its own."""
     from certificates.models import ClientIdentity
+    from mailboxes.models import Outlet
     from messages import registry
+    from messages.models import HandOver
 
     box = mailbox()
     theirs = mailbox(team=other_team, mailbox_id="RH8HC001")
     stored = message(mailbox=box, body=b"a letter", subject="PLANTED-SUBJECT")
+    outlet = Outlet.objects.create(team=team, mailbox=box, channel="folder", enabled=True)
+    HandOver.objects.create(team=team, message=stored, outlet=outlet, state="failed", problem="The share is away.")
     quarantined = message(mailbox=box, state="quarantined")
     queued = message(mailbox=box, state="queued", body=b"a letter to go", subject="PLANTED-SUBJECT")
     uncertain = message(mailbox=box, state="uncertain", body=b"a letter gone", subject="PLANTED-SUBJECT")

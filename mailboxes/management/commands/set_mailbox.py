@@ -5,17 +5,21 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from certificates.models import ClientIdentity, Environment
-from mailboxes import selectors, services
-from mailboxes.models import Mode
+from mailboxes import outlets, selectors, services
+from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.scoping import in_team
 from meshportal.audit.actors import Actor
 from meshportal.core.commands import ask_secret, sentences
 
 
 class Command(BaseCommand):
-    help = "Changes a mailbox: its mode, name, password, certificate, workflow filter, poll interval or folder."
+    help = (
+        "Changes a mailbox: its mode, name, password, certificate, workflow filter, poll interval, folder, or where its messages "
+        "are handed on to."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("mailbox_id")
@@ -28,6 +32,15 @@ class Command(BaseCommand):
         parser.add_argument("--folder", help="its folder in the MESH client's layout, below MESHPORTAL_FOLDER_ROOT; '' for none")
         parser.add_argument(
             "--send-from-folder", action=BooleanOptionalAction, help="whether documents put into OUT of its folder are sent"
+        )
+        parser.add_argument(
+            "--hand-on-to-folder", action=BooleanOptionalAction, help="whether received messages are put into IN of its folder"
+        )
+        parser.add_argument("--webhook", help="the https address that received messages are handed on to; '' for none")
+        parser.add_argument(
+            "--webhook-secret",
+            action="store_true",
+            help="ask for the secret that requests are signed with (or MESHPORTAL_WEBHOOK_SECRET)",
         )
         parser.add_argument("--password", action="store_true", help="ask for a new password")
         parser.add_argument("--reason", default="", help="why; kept in the audit trail")
@@ -60,10 +73,31 @@ class Command(BaseCommand):
             raise CommandError(
                 "Say why with --reason: a change of mode decides who takes the messages, and is kept in the audit."
             )
-        if not changes:
+        handing = [name for name in ("hand_on_to_folder", "webhook", "webhook_secret") if options[name] not in (None, False)]
+        if options["hand_on_to_folder"] is False:
+            handing.append("hand_on_to_folder")
+        if not changes and not handing:
             raise CommandError("Say what to change; see --help.")
         try:
-            services.change_mailbox(actor=Actor.command("set_mailbox"), mailbox=mailbox, reason=options["reason"], **changes)
+            with transaction.atomic():
+                if changes:
+                    services.change_mailbox(
+                        actor=Actor.command("set_mailbox"), mailbox=mailbox, reason=options["reason"], **changes
+                    )
+                self._hand_on(mailbox, handing, options)
         except ValidationError as error:
             raise CommandError(sentences(error)) from None
-        self.stdout.write(f"Changed {', '.join(sorted(changes)).replace('_', ' ')} of {mailbox}.")
+        self.stdout.write(f"Changed {', '.join(sorted([*changes, *handing])).replace('_', ' ')} of {mailbox}.")
+
+    def _hand_on(self, mailbox: Mailbox, handing: list[str], options: dict[str, Any]) -> None:
+        actor, reason = Actor.command("set_mailbox"), options["reason"]
+        if "hand_on_to_folder" in handing:
+            outlets.set_folder(actor=actor, mailbox=mailbox, enabled=options["hand_on_to_folder"], reason=reason)
+        if {"webhook", "webhook_secret"} & set(handing):
+            secret = None
+            if options["webhook_secret"]:
+                secret = ask_secret("Secret of the webhook", variable="MESHPORTAL_WEBHOOK_SECRET")
+            url = options["webhook"]
+            if url is None:
+                url = outlets.webhook_url(mailbox)
+            outlets.set_webhook(actor=actor, mailbox=mailbox, url=url, secret=secret, reason=reason)

@@ -1,0 +1,1 @@
+"""Handing received messages on."""
