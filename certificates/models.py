@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 
 from meshportal.accounts.models import TeamOwned
@@ -30,6 +32,13 @@ class ClientIdentity(TeamOwned):
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the certificate, in hex.")
     not_before = models.DateTimeField()
     not_after = models.DateTimeField()
+    effective_expiry = models.DateTimeField(null=True, blank=True, help_text="The earliest end in the chain.")
+    key_kind = models.CharField(max_length=40, blank=True, help_text="RSA, or EC with its curve.")
+    key_size = models.PositiveIntegerField(null=True, blank=True, help_text="In bits.")
+    signature = models.CharField(max_length=80, blank=True, help_text="Such as SHA-256 with RSA.")
+    generation = models.CharField(max_length=20, blank=True, help_text="Of the NHS authority, such as int-g2; '' if unknown.")
+    local_id = models.CharField(max_length=64, blank=True, help_text="From the common name; '' if it has another form.")
+    ods_code = models.CharField(max_length=12, blank=True, help_text="From the common name; '' if it has another form.")
 
     class Meta:
         verbose_name_plural = "client identities"
@@ -40,6 +49,11 @@ class ClientIdentity(TeamOwned):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.get_environment_display()})"
+
+    @property
+    def lapses_at(self) -> datetime:
+        """When it can no longer be used: an authority above it may end before it does."""
+        return self.effective_expiry or self.not_after
 
 
 class TrustBundle(BaseModel):

@@ -3,79 +3,77 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
-from django.core.exceptions import ValidationError
+from cryptography.hazmat.primitives import serialization
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
+from django.utils import timezone
 
+from certificates import reading
 from certificates.models import ClientIdentity, Environment, TrustBundle
 from meshportal.accounts.models import Team
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
 
-MAX_PEM_BYTES = 1024 * 1024
+
+def inventory(examined: reading.Examined) -> dict[str, Any]:
+    """What the inventory keeps of an examined chain, by the names of ClientIdentity's fields."""
+    leaf = examined.leaf
+    return {
+        "subject_cn": leaf.subject[:300],
+        "issuer": leaf.issuer[:300],
+        "serial": leaf.serial[:60],
+        "fingerprint": leaf.fingerprint,
+        "not_before": leaf.not_before,
+        "not_after": leaf.not_after,
+        "effective_expiry": examined.effective_expiry,
+        "key_kind": leaf.key_kind[:40],
+        "key_size": leaf.key_size,
+        "signature": leaf.signature[:80],
+        "generation": examined.generation,
+        "local_id": examined.local_id,
+        "ods_code": examined.ods_code,
+    }
 
 
-def _certificates(pem: bytes, field: str) -> list[x509.Certificate]:
-    if len(pem) > MAX_PEM_BYTES:
-        raise ValidationError({field: "The file is too large to be a certificate."})
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        raise ValidationError(
-            {field: "This is not a PEM certificate: it should begin with “-----BEGIN CERTIFICATE-----”."}
-        ) from None
-
-
-def _name(name: x509.Name) -> str:
-    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(common[0].value) if common else name.rfc4514_string()
-
-
-def add_identity(
+def import_identity(
     *,
     actor: Actor,
     team: Team,
     environment: str,
     name: str,
-    certificate_pem: bytes,
-    private_key_pem: bytes,
+    sources: Sequence[reading.Source],
     passphrase: str = "",
-) -> ClientIdentity:
-    """Adds a client certificate with its key to ``team``.
+) -> tuple[ClientIdentity, tuple[reading.Warned, ...]]:
+    """Adds the client certificate with its key that ``sources`` hold to ``team``; and what to know of it.
 
-    Raises ValidationError, by field, when either cannot be read or the two do not belong together.
+    Raises ValidationError with one sentence when they hold none that can be used, or the team has it already: about
+    ``passphrase`` where another one would help.
     """
-    chain = _certificates(certificate_pem, "certificate")
+    if environment not in Environment.values:
+        raise ValidationError({"environment": f"Choose one of {', '.join(Environment.values)}."})
     try:
-        key = serialization.load_pem_private_key(private_key_pem, passphrase.encode() or None)
-    except TypeError:
-        need = "has no passphrase; leave it empty" if passphrase else "is protected: give its passphrase"
-        raise ValidationError({"private_key": f"The key {need}."}) from None
-    except ValueError:
-        raise ValidationError({"private_key": "This is not a PEM private key, or its passphrase is wrong."}) from None
-    leaf = next((found for found in chain if found.public_key() == key.public_key()), None)
-    if leaf is None:
-        raise ValidationError({"private_key": "The key does not belong to this certificate."})
-    ordered = [leaf, *(found for found in chain if found is not leaf)]
+        material = reading.read(sources, passphrase, environment=environment, now=timezone.now())
+    except reading.CannotUse as refusal:
+        field = "passphrase" if refusal.about == "passphrase" else NON_FIELD_ERRORS
+        raise ValidationError({field: ValidationError(refusal.sentence, code=refusal.code)}) from None
     identity = ClientIdentity(
         team=team,
         environment=environment,
         name=name,
-        certificate_pem="".join(found.public_bytes(serialization.Encoding.PEM).decode() for found in ordered),
-        private_key=key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode(),
-        subject_cn=_name(leaf.subject)[:300],
-        issuer=_name(leaf.issuer)[:300],
-        serial=f"{leaf.serial_number:x}"[:60],
-        fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
-        not_before=leaf.not_valid_before_utc,
-        not_after=leaf.not_valid_after_utc,
+        certificate_pem=material.certificate_pem,
+        private_key=material.private_key_pem,
+        **inventory(material.examined),
     )
+    held = ClientIdentity.objects.filter(team=team, environment=environment)
+    twin = held.filter(fingerprint=identity.fingerprint).only("name").first()
+    if twin is not None:
+        raise ValidationError(f"The team has this certificate already, as “{twin.name}”.", code="already_there")
+    if held.filter(name=name).exists():
+        raise ValidationError({"name": f"The team has another certificate called “{name}” in this environment."})
     identity.full_clean()
     with transaction.atomic():
         identity.save()
@@ -84,9 +82,15 @@ def add_identity(
             action="certificate.added",
             target=identity,
             team=team,
-            after={"subject": identity.subject_cn, "fingerprint": identity.fingerprint, "not_after": _iso(identity.not_after)},
+            after={
+                "subject": identity.subject_cn,
+                "fingerprint": identity.fingerprint,
+                "not_after": _iso(identity.not_after),
+                "lapses_at": _iso(identity.lapses_at),
+                "warnings": [warned.code for warned in material.warnings],
+            },
         )
-    return identity
+    return identity, material.warnings
 
 
 def replace_trust_bundle(*, actor: Actor, environment: str, name: str, pem: bytes) -> TrustBundle:
@@ -96,7 +100,10 @@ def replace_trust_bundle(*, actor: Actor, environment: str, name: str, pem: byte
     """
     if environment not in Environment.values:
         raise ValidationError({"environment": f"Choose one of {', '.join(Environment.values)}."})
-    authorities = _certificates(pem, "bundle")
+    try:
+        authorities = reading.certificates_in(pem, "the bundle")
+    except reading.CannotUse as refusal:
+        raise ValidationError({"bundle": refusal.sentence}) from None
     text = "".join(found.public_bytes(serialization.Encoding.PEM).decode() for found in authorities)
     fingerprint = hashlib.sha256(text.encode()).hexdigest()
     with transaction.atomic():
@@ -110,7 +117,7 @@ def replace_trust_bundle(*, actor: Actor, environment: str, name: str, pem: byte
             action="trust_bundle.replaced",
             target=bundle,
             before={"fingerprint": current.fingerprint if current else ""},
-            after={"fingerprint": fingerprint, "certificates": [_name(found.subject) for found in authorities]},
+            after={"fingerprint": fingerprint, "certificates": [reading.name_of(found.subject) for found in authorities]},
         )
     return bundle
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
@@ -14,6 +13,7 @@ from mailboxes import health
 from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.scoping import in_team
 from meshportal.web.forms import choice_filter, text_filter
+from meshportal.web.sorting import Order
 
 
 def _identities(request: Any) -> QuerySet[ClientIdentity]:
@@ -53,20 +53,6 @@ class MailboxFilters(FilterSet):  # type: ignore[misc]
         return rows.filter(standing=value)
 
 
-@dataclass(frozen=True)
-class Order:
-    """One way to sort the list: a sortable column in one direction."""
-
-    column: str
-    descending: bool
-    words: str
-
-    @property
-    def key(self) -> str:
-        """The value of ``sort`` in the address."""
-        return f"-{self.column}" if self.descending else self.column
-
-
 # For each column the direction that a first press gives comes first.
 ORDERS: dict[str, tuple[Order, Order]] = {
     "state": (
@@ -83,14 +69,10 @@ ORDERS: dict[str, tuple[Order, Order]] = {
         Order("waiting", False, "by waiting messages, fewest first"),
     ),
 }
+LABELS = {"name": "Mailbox", "state": "State", "polled": "Last poll", "waiting": "Waiting"}
 DEFAULT_ORDER = ORDERS["state"][0]
 
 _RANK = Case(*(When(standing=state, then=Value(rank)) for rank, state in enumerate(health.STATES)), output_field=IntegerField())
-
-
-def order_of(value: str) -> Order:
-    """The order that ``sort`` in the address names; the default when it names none."""
-    return next((order for pair in ORDERS.values() for order in pair if order.key == value), DEFAULT_ORDER)
 
 
 def in_order(mailboxes: QuerySet[Mailbox], order: Order) -> QuerySet[Mailbox]:

@@ -7,12 +7,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from certificates.models import ClientIdentity
+from certificates.life import CertificateLife, certificate_life
 from mailboxes.models import Mailbox, Mode
-from meshportal.web.time import london, span_words
-
-# A renewal takes weeks: the request, its approval, the exchange with every partner who pins the old one.
-CERTIFICATE_WARNING = timedelta(days=30)
+from meshportal.web.time import span_words
 
 PROBLEM, LATE, NEW, OK, PAUSED = "problem", "late", "new", "ok", "paused"
 NEEDS_A_PERSON = (PROBLEM, LATE)
@@ -65,36 +62,6 @@ MODE_MEANINGS: dict[str, str] = {
 def meanings() -> list[tuple[str, str, str]]:
     """Every state for the disclosure "What does this mean?"."""
     return [(state.word, state.tone, state.meaning) for state in STATES.values()]
-
-
-@dataclass(frozen=True)
-class CertificateLife:
-    """What a certificate has left. ``tone`` is quiet while nothing has to be done."""
-
-    words: str
-    tone: str
-    advice: str = ""
-
-
-def certificate_life(identity: ClientIdentity | None, now: datetime) -> CertificateLife:
-    """What the certificate of a mailbox has left at ``now``."""
-    if identity is None:
-        return CertificateLife("None", "bad", "MESH answers only to a client certificate: choose one for this mailbox.")
-    if identity.not_after <= now:
-        return CertificateLife("Expired", "bad", "MESH refuses it. Request a new one, add it, and choose it for this mailbox.")
-    if identity.not_before > now:
-        return CertificateLife("Not valid yet", "bad", f"It is valid from {london(identity.not_before)}.")
-    left = identity.not_after - now
-    words = f"{left.days} day{'' if left.days == 1 else 's'} left" if left.days else f"{span_words(left, parts=1)} left"
-    if left.days > 365:
-        years, months = divmod(round(left.days / 30.44), 12)
-        parts = [
-            f"{number} {name}{'' if number == 1 else 's'}" for number, name in ((years, "year"), (months, "month")) if number
-        ]
-        words = f"{' '.join(parts)} left"
-    if left <= CERTIFICATE_WARNING:
-        return CertificateLife(words, "warn", "Request a new one now. Until it is in place, keep this one.")
-    return CertificateLife(words, "quiet")
 
 
 @dataclass(frozen=True)

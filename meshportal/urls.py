@@ -15,6 +15,7 @@ urlpatterns = [
     path("sign-out/", session.SignOut.as_view(), name="sign-out"),
     path("", session.Home.as_view(), name="home"),
     path("t/<slug:team>/", include("meshportal.console.urls")),
+    path("t/<slug:team>/certificates/", include("certificates.urls")),
     path("t/<slug:team>/mailboxes/", include("mailboxes.urls")),
     path("t/<slug:team>/", include("messages.urls")),
 ]

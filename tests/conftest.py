@@ -72,7 +72,7 @@ class Need(Protocol):
 def need() -> Need:
     """``need("redis")`` skips the test, saying what to install, where there is none; continuous integration fails instead.
 
-    Also: postgresql, sandbox, chromium, openssl.
+    Also: postgresql, sandbox, chromium, openssl, keytool.
     """
 
     def check(service: str) -> None:

@@ -21,7 +21,7 @@ _INTERRUPTED, _NO_TESTS = 2, 5
 
 def main(arguments: Sequence[str]) -> int:
     """0 when every test passed on every database."""
-    for service in ("redis", "sandbox", "chromium", "openssl"):
+    for service in ("redis", "sandbox", "chromium", "openssl", "keytool"):
         if sentence := services.missing(service):
             print(f"NOTE: some tests will be {'failed' if services.must_have_all() else 'skipped'}: {sentence}", flush=True)
     first = _pytest("SQLite", arguments, {"MESHPORTAL_TEST_DATABASE": "sqlite"})

@@ -61,6 +61,9 @@ def missing(service: str) -> str | None:
         case "openssl":
             if shutil.which("openssl") is None:
                 return "The program openssl was not found. Install it (Debian: apt install openssl)."
+        case "keytool":
+            if shutil.which("keytool") is None:
+                return "Java's program keytool was not found. Install it (Debian: apt install default-jre-headless)."
         case _:
             raise ValueError(f"No such service: {service}")
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django.core.paginator import Paginator
@@ -10,15 +9,7 @@ from django.utils import timezone
 
 from mailboxes import filters, health, selectors
 from meshportal.web.pages import TeamPage
-
-
-@dataclass(frozen=True)
-class SortLink:
-    """The head of a sortable column. ``aria`` is a value of ``aria-sort``, or '' when the list has another order."""
-
-    label: str
-    value: str
-    aria: str
+from meshportal.web.sorting import order_of, sort_links
 
 
 class MailboxList(TeamPage):
@@ -38,7 +29,7 @@ class MailboxList(TeamPage):
         query = self.request.GET
         everyone = selectors.with_standing(selectors.mailboxes_of(self.team), now)
         filter_set = filters.MailboxFilters(query, queryset=everyone, request=self.request)
-        order = filters.order_of(query.get("sort", ""))
+        order = order_of(filters.ORDERS, query.get("sort", ""), filters.DEFAULT_ORDER)
         pages = Paginator(filters.in_order(filter_set.qs, order), self.page_size)
         page = pages.get_page(query.get("page"))
         return super().context(
@@ -50,20 +41,8 @@ class MailboxList(TeamPage):
             page=page,
             rows=health.standings(page.object_list, now),
             order=order,
-            sort_links=_sort_links(order),
+            sort_links=sort_links(filters.ORDERS, order, filters.LABELS),
             sort_kept="" if order == filters.DEFAULT_ORDER else order.key,
             meanings=health.meanings(),
             **extra,
         )
-
-
-def _sort_links(current: filters.Order) -> dict[str, SortLink]:
-    """For each sortable column its head: pressing the one that sorts turns the order round."""
-    labels = {"name": "Mailbox", "state": "State", "polled": "Last poll", "waiting": "Waiting"}
-    links = {}
-    for column, (first, second) in filters.ORDERS.items():
-        sorts = current.column == column
-        wanted = second if current == first else first
-        aria = ("descending" if current.descending else "ascending") if sorts else ""
-        links[column] = SortLink(labels[column], wanted.key, aria)
-    return links

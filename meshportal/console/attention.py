@@ -16,6 +16,7 @@ from django.db.models import Count, Min, Q
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
+from certificates.life import CERTIFICATE_WARNING
 from certificates.models import ClientIdentity
 from mailboxes import health, selectors
 from mailboxes.models import Mailbox, Mode, WatchedFolder
@@ -143,9 +144,9 @@ def _clock(team: Team, rows: Iterable[Mailbox], now: datetime) -> Iterator[Line]
 
 def _certificates(team: Team, now: datetime) -> Iterator[Line]:
     for identity, number in certificates_in_use(team):
-        if identity.not_after - now > health.CERTIFICATE_WARNING:
+        if identity.lapses_at - now > CERTIFICATE_WARNING:
             return
-        expired = identity.not_after <= now
+        expired = identity.lapses_at <= now
         depending = "1 mailbox depends" if number == 1 else f"{number:,} mailboxes depend"
         stopped = "1 mailbox is" if number == 1 else f"{number:,} mailboxes are"
         url, act = _listed(team, number, certificate=str(identity.pk))
@@ -154,11 +155,11 @@ def _certificates(team: Team, now: datetime) -> Iterator[Line]:
             subject=f"Certificate “{identity.name}”",
             sentence=f"has expired: {stopped} not polled." if expired else f"expires soon; {depending} on it.",
             advice="Request a new certificate, add it, and choose it for each mailbox that uses this one.",
-            since=identity.not_after if expired else identity.not_after - health.CERTIFICATE_WARNING,
+            since=identity.lapses_at if expired else identity.lapses_at - CERTIFICATE_WARNING,
             url=url,
             act=act,
             moment_words="Expired" if expired else "Expires",
-            moment=identity.not_after,
+            moment=identity.lapses_at,
         )
 
 
@@ -166,10 +167,10 @@ def certificates_in_use(team: Team) -> list[tuple[ClientIdentity, int]]:
     """The certificates that mailboxes of ``team`` are worked with, the one that lapses first at the front; and for how many."""
     rows = (
         in_team(ClientIdentity, team)
-        .only("pk", "name", "environment", "not_before", "not_after")
+        .only("pk", "name", "environment", "not_before", "not_after", "effective_expiry")
         .annotate(number=Count("mailboxes", filter=~Q(mailboxes__mode=Mode.PAUSED)))
         .filter(number__gt=0)
-        .order_by("not_after", "pk")
+        .order_by(Coalesce("effective_expiry", "not_after"), "pk")
     )
     return [(identity, identity.number) for identity in rows]
 

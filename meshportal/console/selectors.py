@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from django.db.models import QuerySet
 from django.urls import reverse
 
+from certificates.life import CertificateLife, certificate_life
 from certificates.models import ClientIdentity
 from mailboxes import health
 from mailboxes import selectors as mailboxes
@@ -52,7 +53,7 @@ class CertificateDue:
     """A certificate in use, what it has left, and how many mailboxes depend on it."""
 
     identity: ClientIdentity
-    life: health.CertificateLife
+    life: CertificateLife
     mailboxes: int
     url: str
 
@@ -61,7 +62,7 @@ def certificates_due(team: Team, in_use: Sequence[tuple[ClientIdentity, int]], n
     """The first five of the certificates in use, those that lapse next."""
     address = reverse("mailboxes:list", kwargs={"team": team.slug})
     return [
-        CertificateDue(identity, health.certificate_life(identity, now), number, f"{address}?certificate={identity.pk}")
+        CertificateDue(identity, certificate_life(identity, now), number, f"{address}?certificate={identity.pk}")
         for identity, number in in_use[:5]
     ]
 

@@ -36,6 +36,13 @@ ACTIONS: dict[str, str] = {
     "audit.exported": "Audit exported",
 }
 
+_PAGES = {
+    "message": "messages:detail",
+    "mailbox": "mailboxes:detail",
+    "bulkresend": "messages:bulk-resend",
+    "clientidentity": "certificates:detail",
+}
+
 _FIELDS = {
     "hand_on_to_folder": "handing on to its folder",
     "webhook_url": "webhook",
@@ -77,8 +84,7 @@ def who(event: AuditEvent) -> tuple[str, str]:
 
 def address(event: AuditEvent, team_slug: str) -> str:
     """The page of the event's object, or '' when it has none."""
-    routes = {"message": "messages:detail", "mailbox": "mailboxes:detail", "bulkresend": "messages:bulk-resend"}
-    route = routes.get(event.target_kind)
+    route = _PAGES.get(event.target_kind)
     return reverse(route, kwargs={"team": team_slug, "pk": event.target_id}) if route and _is_key(event.target_id) else ""
 
 

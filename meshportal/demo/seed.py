@@ -14,6 +14,7 @@ from django.db import connection, transaction
 
 from certificates import services as certificates
 from certificates.models import ClientIdentity
+from certificates.reading import Source
 from mailboxes import services as mailboxes
 from mailboxes.models import Mailbox, Mode
 from meshportal.accounts import services as accounts
@@ -76,14 +77,14 @@ def _identity(team: Team, issued: Identity) -> ClientIdentity:
     name = f"Sandbox certificate to {issued.not_after:%B %Y}"
     if ClientIdentity.objects.filter(team=team, environment=_ENVIRONMENT, name=name).exists():
         name = f"{name} ({serial[:8]})"
-    return certificates.add_identity(
+    identity, _ = certificates.import_identity(
         actor=ACTOR,
         team=team,
         environment=_ENVIRONMENT,
         name=name,
-        certificate_pem=issued.certificate_pem,
-        private_key_pem=issued.key_pem,
+        sources=[Source("the demonstration", issued.certificate_pem + issued.key_pem)],
     )
+    return identity
 
 
 def _mailboxes(team: Team, identity: ClientIdentity) -> None:

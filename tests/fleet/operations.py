@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db.models import Count, Q
 
 from certificates.models import ClientIdentity
+from certificates.reading import Source
 from mailboxes.models import Mailbox
 from meshportal.accounts.models import Team
 from meshportal.audit.actors import Actor
@@ -30,14 +31,10 @@ def seed(*, certificate: str, key: str, ca: str, mailboxes: list[dict[str, Any]]
 
     team = Team.objects.filter(slug="fleet").first() or Team.objects.create(name="Fleet", slug="fleet")
     certificates.replace_trust_bundle(actor=ACTOR, environment="sandbox", name="test CA", pem=ca.encode())
-    identity = ClientIdentity.objects.filter(team=team).first() or certificates.add_identity(
-        actor=ACTOR,
-        team=team,
-        environment="sandbox",
-        name="fleet",
-        certificate_pem=certificate.encode(),
-        private_key_pem=key.encode(),
-    )
+    identity = ClientIdentity.objects.filter(team=team).first()
+    if identity is None:
+        sources = [Source("the file", certificate.encode()), Source("the key", key.encode())]
+        identity, _ = certificates.import_identity(actor=ACTOR, team=team, environment="sandbox", name="fleet", sources=sources)
     for given in mailboxes:
         arguments = {"ods_code": "X26", "password": "password", "mode": "collect", "poll_interval_seconds": 1, **given}
         services.add_mailbox(
@@ -177,6 +174,7 @@ def addresses() -> dict[str, list[str]]:
         if message.state in ("acknowledged", "collected"):
             bodies.setdefault((message.direction, message.workflow_id), message)
     return {
+        "certificates": [f"/t/fleet/certificates/{row.pk}/" for row in ClientIdentity.objects.order_by("name")],
         "mailboxes": [f"/t/fleet/mailboxes/{row.pk}/" for row in Mailbox.objects.order_by("mailbox_id")],
         "inboxes": [f"/t/fleet/mailboxes/{row.pk}/inbox/" for row in Mailbox.objects.order_by("mailbox_id")],
         "outboxes": [f"/t/fleet/mailboxes/{row.pk}/outbox/" for row in Mailbox.objects.order_by("mailbox_id")],

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from mailboxes.health import Standing, certificate_life
+from certificates.life import certificate_life
+from mailboxes.health import Standing
 from mailboxes.models import Mailbox
 from meshportal.audit.models import AuditEvent
 

@@ -14,6 +14,7 @@ from certificates.models import ClientIdentity
 from mailboxes import filters, health, selectors
 from mailboxes.models import Mailbox
 from mailboxes.views.lists import MailboxList
+from meshportal.web.sorting import order_of
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/t/midshire/mailboxes/"
@@ -228,7 +229,7 @@ def test_pages_hold_every_mailbox_once_in_any_order(signed_in: Any, mailbox: Any
 def test_every_order_has_words_and_a_key_of_its_own() -> None:
     orders = [order for pair in filters.ORDERS.values() for order in pair]
     assert len({order.key for order in orders}) == len({order.words for order in orders}) == 8
-    assert all(filters.order_of(order.key) == order for order in orders)
+    assert all(order_of(filters.ORDERS, order.key, filters.DEFAULT_ORDER) == order for order in orders)
 
 
 def test_the_fragment_is_the_table_alone_and_is_not_cached_as_the_page(signed_in: Any, mailbox: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from certificates import services as certificates
+from certificates.reading import Source
 from mailboxes import connections, polling
 from mailboxes.models import Mailbox
 from meshportal.audit.actors import Actor
@@ -60,13 +61,12 @@ def box(sandbox: Sandbox, files: PkiFiles, team: Any, mailbox: Make, settings: A
     settings.MESH_SHARED_KEYS = {**settings.MESH_SHARED_KEYS, "sandbox": sandbox.shared_key}
     actor = Actor.command("tests")
     certificates.replace_trust_bundle(actor=actor, environment="sandbox", name="CA", pem=files.ca.read_bytes())
-    identity = certificates.add_identity(
+    identity, _ = certificates.import_identity(
         actor=actor,
         team=team,
         environment="sandbox",
         name="peer",
-        certificate_pem=files.client(OURS).read_bytes(),
-        private_key_pem=files.client_key(OURS).read_bytes(),
+        sources=[Source("the file", files.client(OURS).read_bytes()), Source("the key", files.client_key(OURS).read_bytes())],
     )
     yield mailbox(mailbox_id=OURS, identity=identity, password=PASSWORD)
     connections.forget_all()

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from certificates import services as certificates
 from certificates.models import ClientIdentity
+from certificates.reading import Source
 from mailboxes import connections, polling
 from mailboxes.models import Mailbox
 from meshportal.audit.actors import Actor
@@ -49,14 +50,14 @@ def real_identity(team: Any, pki: Pki) -> ClientIdentity:
     """The client certificate that the double accepts, and the bundle that it is accepted by."""
     certificates.replace_trust_bundle(actor=ACTOR, environment="sandbox", name="test CA", pem=pki.authority.certificate_pem)
     client = pki.clients[BOX]
-    return certificates.add_identity(
+    made, _ = certificates.import_identity(
         actor=ACTOR,
         team=team,
         environment="sandbox",
         name="Midshire",
-        certificate_pem=client.certificate_pem,
-        private_key_pem=client.key_pem,
+        sources=[Source("the file", client.certificate_pem), Source("the key", client.key_pem)],
     )
+    return made
 
 
 @pytest.fixture

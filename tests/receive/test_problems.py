@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from certificates import services as certificates
 from certificates.models import ClientIdentity, TrustBundle
+from certificates.reading import Source
 from mailboxes import connections
 from mailboxes.models import Mailbox, Mode
 from meshportal.demo.pki import Pki, create_authority
@@ -99,13 +100,12 @@ def give(box: Mailbox, team: Any, pki: Pki) -> Any:
     """Gives the mailbox another client certificate."""
 
     def make(client: Any) -> None:
-        identity = certificates.add_identity(
+        identity, _ = certificates.import_identity(
             actor=ACTOR,
             team=team,
             environment="sandbox",
             name="another",
-            certificate_pem=client.certificate_pem,
-            private_key_pem=client.key_pem,
+            sources=[Source("the file", client.certificate_pem), Source("the key", client.key_pem)],
         )
         Mailbox.objects.update(identity=identity)
         box.refresh_from_db()
@@ -128,7 +128,12 @@ def test_a_certificate_of_another_authority(box: Mailbox, poll: Poll, give: Any)
 def test_a_certificate_outside_its_time(
     box: Mailbox, double: Double, poll: Poll, give: Any, pki: Pki, validity: Any, code: str
 ) -> None:
-    give(pki.authority.client(BOX, "X26", validity=validity))
+    # One that has expired is refused when it is brought in: it expires here while it is in use.
+    late = pki.authority.client(BOX, "X26", validity=validity).certificate
+    give(pki.authority.client(BOX, "X26"))
+    moved = {"not_before": late.not_valid_before_utc, "not_after": late.not_valid_after_utc}
+    ClientIdentity.objects.update(**moved, effective_expiry=late.not_valid_after_utc)
+    box.refresh_from_db()
     settle(box, poll, code)
     assert double.connections == 0
 
@@ -150,13 +155,15 @@ def test_a_certificate_and_a_key_that_do_not_belong_together_are_refused_when_ad
     from django.core.exceptions import ValidationError
 
     with pytest.raises(ValidationError, match="does not belong"):
-        certificates.add_identity(
+        certificates.import_identity(
             actor=ACTOR,
             team=team,
             environment="sandbox",
             name="mixed",
-            certificate_pem=pki.clients[BOX].certificate_pem,
-            private_key_pem=pki.authority.client("X26HC999", "X26").key_pem,
+            sources=[
+                Source("the file", pki.clients[BOX].certificate_pem),
+                Source("the key", pki.authority.client("X26HC999", "X26").key_pem),
+            ],
         )
 
 
