@@ -13,7 +13,7 @@ from meshportal.mesh import EndpointMatch
 from meshportal.web.environments import ENVIRONMENTS
 from meshportal.web.forms import NhsFormMixin
 from messages import recipients, registry
-from messages.forms import MAX_REASON, NO_PATIENT, names_no_patient, reason_field, says_something
+from messages.forms import MAX_REASON, asked_by_field, reason_field
 from messages.models import Composed, Message, ResendPolicy
 
 _NO_BOX = "Select one of the mailboxes that can send"
@@ -128,13 +128,7 @@ class SendForm(NhsFormMixin, forms.Form):
         example="the practice’s old mailbox was closed.",
         missing="Say why the same document is sent again",
     )
-    asked_by = forms.CharField(
-        label="Who asked for it to be sent again?",
-        help_text=f"For example: reception of the practice. {NO_PATIENT}",
-        max_length=150,
-        validators=[says_something, names_no_patient],
-        error_messages={"required": "Say who asked for it to be sent again"},
-    )
+    asked_by = asked_by_field()
     meant = forms.BooleanField(
         label="I have checked the mailbox ID with the recipient",
         error_messages={"required": "Tick the box to confirm that you have checked the mailbox ID with the recipient"},

@@ -100,6 +100,17 @@ def reason_field(label: str, *, example: str, missing: str) -> forms.CharField:
     )
 
 
+def asked_by_field() -> forms.CharField:
+    """Who asked for a document to be sent again, where the workflow's rule wants to know."""
+    return forms.CharField(
+        label="Who asked for it to be sent again?",
+        help_text=f"For example: reception of the practice. {NO_PATIENT}",
+        max_length=150,
+        validators=[says_something, names_no_patient],
+        error_messages={"required": "Say who asked for it to be sent again"},
+    )
+
+
 class ReasonedForm(NhsFormMixin, forms.Form):
     """An act on a message that becomes part of the record with its reason, in a field of that name."""
 
@@ -234,13 +245,7 @@ class ResendForm(ReasonedForm):
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "nhsuk-input--width-20"}),
         error_messages={"required": "Enter the recipient’s mailbox ID"},
     )
-    asked_by = forms.CharField(
-        label="Who asked for it to be sent again?",
-        help_text=f"For example: reception of the practice. {NO_PATIENT}",
-        max_length=150,
-        validators=[says_something, names_no_patient],
-        error_messages={"required": "Say who asked for it to be sent again"},
-    )
+    asked_by = asked_by_field()
     reason = reason_field(
         "Why is it sent again?",
         example="the practice’s old mailbox was closed.",

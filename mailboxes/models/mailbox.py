@@ -15,7 +15,7 @@ from certificates.models import ClientIdentity, Environment
 from mailboxes.models.organisation import Organisation
 from meshportal.accounts.models import TeamOwned
 from meshportal.core.fields import SealedTextField
-from meshportal.core.models import Leased
+from meshportal.core.models import Leased, lease_whole
 
 mailbox_id_shape = RegexValidator(
     r"^[A-Z0-9]{1,100}$", "A mailbox ID is capital letters and digits without spaces, such as X26HC005."
@@ -77,11 +77,7 @@ class Mailbox(Leased, TeamOwned):
             models.UniqueConstraint(fields=["environment", "mailbox_id"], name="mailbox_once"),
             models.CheckConstraint(condition=Q(environment__in=Environment.values), name="mailbox_environment"),
             models.CheckConstraint(condition=Q(mode__in=Mode.values), name="mailbox_mode"),
-            models.CheckConstraint(
-                condition=Q(lease_token__isnull=True, lease_until__isnull=True)
-                | Q(lease_token__isnull=False, lease_until__isnull=False),
-                name="mailbox_lease_whole",
-            ),
+            lease_whole("mailbox_lease_whole"),
             models.CheckConstraint(
                 condition=Q(environment=Environment.SANDBOX, poll_interval_seconds__gte=1)
                 | Q(poll_interval_seconds__gte=MIN_POLL_SECONDS),

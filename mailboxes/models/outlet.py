@@ -11,7 +11,7 @@ from django.utils import timezone
 from mailboxes.models.mailbox import Mailbox
 from meshportal.accounts.models import TeamOwned
 from meshportal.core.fields import SealedTextField
-from meshportal.core.models import Leased
+from meshportal.core.models import Leased, lease_whole
 
 
 class Channel(models.TextChoices):
@@ -49,11 +49,7 @@ class Outlet(Leased, TeamOwned):
                 condition=Q(channel=Channel.FOLDER) | Q(enabled=False) | (~Q(url="") & Q(secret__isnull=False)),
                 name="outlet_webhook_whole",
             ),
-            models.CheckConstraint(
-                condition=Q(lease_token__isnull=True, lease_until__isnull=True)
-                | Q(lease_token__isnull=False, lease_until__isnull=False),
-                name="outlet_lease_whole",
-            ),
+            lease_whole("outlet_lease_whole"),
         )
 
     def __str__(self) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
 from django.utils import timezone
 
 from mailboxes.models.mailbox import Mailbox
-from meshportal.core.models import BaseModel, Leased
+from meshportal.core.models import BaseModel, Leased, lease_whole
 
 
 class WatchedFolder(Leased, BaseModel):
@@ -27,13 +26,7 @@ class WatchedFolder(Leased, BaseModel):
     problem_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = (
-            models.CheckConstraint(
-                condition=Q(lease_token__isnull=True, lease_until__isnull=True)
-                | Q(lease_token__isnull=False, lease_until__isnull=False),
-                name="folder_lease_whole",
-            ),
-        )
+        constraints = (lease_whole("folder_lease_whole"),)
         indexes = (models.Index(fields=["due_at"], name="folder_due"),)
 
     def __str__(self) -> str:

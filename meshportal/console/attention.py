@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
@@ -276,59 +276,43 @@ def _sent(team: Team, now: datetime) -> Iterator[Line]:
 def _reports(team: Team, now: datetime) -> Iterator[Line]:
     """A letter that did not reach its recipient is the worst that can happen here, and the report is its only notice."""
     rows = (
-        Message.objects.filter(
-            mailbox__in=in_team(Mailbox, team),
-            direction=Direction.IN,
-            message_type=MessageType.REPORT,
-            seen_at__gt=now - REPORTS_FOR,
-        )
+        Message.objects.filter(direction=Direction.IN, message_type=MessageType.REPORT, seen_at__gt=now - REPORTS_FOR)
         # A report that found the message it is about is told by that message, which came back.
         .exclude(linked_message__direction=Direction.OUT, linked_message__state=State.RETURNED)
-        .order_by()
-        .values("mailbox_id", "mailbox__name", "mailbox__mailbox_id")
-        .annotate(number=Count("pk"), oldest=Min("seen_at"))
     )
-    for row in rows:
-        one = row["number"] == 1
-        inbox = reverse("messages:inbox", kwargs={"team": team.slug, "pk": row["mailbox_id"]})
-        yield Line(
-            tone="bad",
-            subject=f"{row['mailbox__name']} ({row['mailbox__mailbox_id']})",
-            sentence="has a non-delivery report: a message that was sent did not reach its recipient."
-            if one
-            else f"has {row['number']:,} non-delivery reports: messages that were sent did not reach their recipients.",
-            advice="The report says why and what to do. It stands here for 7 days.",
-            since=row["oldest"],
-            url=f"{inbox}?{urlencode({'type': MessageType.REPORT.value})}",
-            act="See the report" if one else "See the reports",
-            moment_words="Came" if one else "The oldest came",
-            moment=row["oldest"],
-        )
+    one = "has a non-delivery report: a message that was sent did not reach its recipient."
+    many = "has {number} non-delivery reports: messages that were sent did not reach their recipients."
+    advice = "The report says why and what to do. It stands here for 7 days."
+    yield from _received(team, rows, (one, many), advice, kind=MessageType.REPORT, what="report")
 
 
 def _rejected(team: Team, now: datetime) -> Iterator[Line]:
     """The recipient's system said no: the letter came and was not taken, and nobody else tells the sender."""
-    rows = (
-        Message.objects.filter(
-            mailbox__in=in_team(Mailbox, team), ack__answer=AckAnswer.NEGATIVE, ack__created_at__gt=now - REPORTS_FOR
-        )
-        .order_by()
-        .values("mailbox_id", "mailbox__name", "mailbox__mailbox_id")
-        .annotate(number=Count("pk"), oldest=Min("seen_at"))
+    rows = Message.objects.filter(ack__answer=AckAnswer.NEGATIVE, ack__created_at__gt=now - REPORTS_FOR)
+    one = "has an acknowledgement in which the recipient’s system rejects a message."
+    many = "has {number} acknowledgements in which recipients’ systems reject messages."
+    advice = "See why, and reach the recipient another way if it matters. It stands here for 7 days."
+    yield from _received(team, rows, (one, many), advice, kind=ACKS_REJECTED, what="acknowledgement")
+
+
+def _received(
+    team: Team, rows: QuerySet[Message], sentences: tuple[str, str], advice: str, *, kind: str, what: str
+) -> Iterator[Line]:
+    """A line for each mailbox that received some of ``rows``; it leads to its inbox, filtered by ``kind``."""
+    found = (
+        rows.filter(mailbox__in=in_team(Mailbox, team)).order_by().values("mailbox_id", "mailbox__name", "mailbox__mailbox_id")
     )
-    for row in rows:
+    for row in found.annotate(number=Count("pk"), oldest=Min("seen_at")):
         one = row["number"] == 1
         inbox = reverse("messages:inbox", kwargs={"team": team.slug, "pk": row["mailbox_id"]})
         yield Line(
             tone="bad",
             subject=f"{row['mailbox__name']} ({row['mailbox__mailbox_id']})",
-            sentence="has an acknowledgement in which the recipient’s system rejects a message."
-            if one
-            else f"has {row['number']:,} acknowledgements in which recipients’ systems reject messages.",
-            advice="See why, and reach the recipient another way if it matters. It stands here for 7 days.",
+            sentence=sentences[0] if one else sentences[1].format(number=f"{row['number']:,}"),
+            advice=advice,
             since=row["oldest"],
-            url=f"{inbox}?{urlencode({'type': ACKS_REJECTED})}",
-            act="See the acknowledgement" if one else "See the acknowledgements",
+            url=f"{inbox}?{urlencode({'type': str(kind)})}",
+            act=f"See the {what}{'' if one else 's'}",
             moment_words="Came" if one else "The oldest came",
             moment=row["oldest"],
         )

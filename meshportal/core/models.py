@@ -6,6 +6,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 
@@ -28,6 +29,14 @@ class Leased(models.Model):
 
     class Meta:
         abstract = True
+
+
+def lease_whole(name: str) -> models.CheckConstraint:
+    """The constraint of every :class:`Leased` model: a token and its expiry stand together or not at all."""
+    return models.CheckConstraint(
+        condition=Q(lease_token__isnull=True, lease_until__isnull=True) | Q(lease_token__isnull=False, lease_until__isnull=False),
+        name=name,
+    )
 
 
 class WorkerHeartbeat(models.Model):

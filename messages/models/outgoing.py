@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from meshportal.core.models import BaseModel, Leased
+from meshportal.core.models import BaseModel, Leased, lease_whole
 from messages.models.message import Message
 
 
@@ -28,13 +28,7 @@ class Outgoing(Leased, BaseModel):
 
     class Meta:
         verbose_name_plural = "outgoing"
-        constraints = (
-            models.CheckConstraint(
-                condition=models.Q(lease_token__isnull=True, lease_until__isnull=True)
-                | models.Q(lease_token__isnull=False, lease_until__isnull=False),
-                name="outgoing_lease_whole",
-            ),
-        )
+        constraints = (lease_whole("outgoing_lease_whole"),)
         indexes = (models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="outgoing_due"),)
 
     def __str__(self) -> str:
