@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "meshportal.core",
     "meshportal.audit",
     "meshportal.accounts",
+    "meshportal.notify",
     "meshportal.web",
     "certificates",
     "mailboxes",
