@@ -149,6 +149,10 @@ SHARD_SECONDS = env.integer("MESHPORTAL_SHARD_SECONDS", 30, minimum=1, maximum=6
 POLL_THREADS = env.integer("MESHPORTAL_POLL_THREADS", 8, minimum=1, maximum=100)
 POLL_SLOW_THREADS = env.integer("MESHPORTAL_POLL_SLOW_THREADS", 2, minimum=1, maximum=50)
 
+# --- Alerts -----------------------------------------------------------------------------------------------------------
+NOTIFY_ESCALATE_MINUTES = env.integer("MESHPORTAL_ESCALATE_MINUTES", 30, minimum=1, maximum=10_080)
+NOTIFY_DISK_PERCENT = env.integer("MESHPORTAL_DISK_PERCENT", 10, minimum=1, maximum=50)
+
 # --- Payload storage ------------------------------------------------------------------------------------------------
 PREVIEW_BYTES = env.integer("MESHPORTAL_PREVIEW_KB", 256, minimum=1, maximum=10_240) * 1024
 STORAGES: dict[str, dict[str, Any]] = {

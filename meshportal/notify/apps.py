@@ -7,3 +7,8 @@ class NotifyConfig(AppConfig):
     name = "meshportal.notify"
     label = "notify"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from meshportal.notify import rules
+
+        rules.register()
