@@ -22,6 +22,7 @@ __all__ = ["CANARY_SECONDS", "QUEUES", "app"]
 CANARY_SECONDS = 20
 ACKS_SECONDS = 60
 SWEEP_SECONDS = 60
+DELIVER_SECONDS = 10
 
 app = Celery("meshportal", broker=settings.REDIS_URL)
 app.conf.update(
@@ -75,6 +76,16 @@ app.conf.update(
         },
         "sweep-due": {
             "task": "meshportal.notify.tasks.sweep_due",
+            "schedule": SWEEP_SECONDS,
+            "options": {"queue": "notify", "expires": SWEEP_SECONDS},
+        },
+        "deliver-due": {
+            "task": "meshportal.notify.tasks.deliver_due",
+            "schedule": DELIVER_SECONDS,
+            "options": {"queue": "notify", "expires": DELIVER_SECONDS},
+        },
+        "deadman-due": {
+            "task": "meshportal.notify.tasks.deadman_due",
             "schedule": SWEEP_SECONDS,
             "options": {"queue": "notify", "expires": SWEEP_SECONDS},
         },

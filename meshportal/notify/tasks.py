@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from meshportal.notify import sweep
+from meshportal.notify import deadman, deliver, planning, sweep
 
 # A little longer than the scheduler's: while it rings, this one finds that nothing is due.
 _SELF_RING_SECONDS = 80
@@ -12,6 +12,23 @@ _SELF_RING_SECONDS = 80
 
 @shared_task
 def sweep_due() -> None:
-    """Sees what holds now. Rings for the next time itself too: otherwise nobody would notice that the scheduler is silent."""
+    """Sees what holds now, makes the messages that follow from it, and sends them.
+
+    It rings for the next time itself too: otherwise nobody would notice that the scheduler is silent.
+    """
     if sweep.run_due():
+        planning.run()
         sweep_due.apply_async(countdown=_SELF_RING_SECONDS, expires=2 * _SELF_RING_SECONDS)
+        deliver.run_due()
+
+
+@shared_task
+def deliver_due() -> None:
+    """Sends what is due."""
+    deliver.run_due()
+
+
+@shared_task
+def deadman_due() -> None:
+    """Tells somebody elsewhere that the scheduler rings and this worker hears it."""
+    deadman.run_due()

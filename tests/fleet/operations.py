@@ -181,3 +181,106 @@ def addresses() -> dict[str, list[str]]:
         "messages": [f"/t/fleet/messages/{row.pk}/" for row in chosen.values()],
         "bodies": [f"/t/fleet/messages/{row.pk}/body/" for row in bodies.values()],
     }
+
+
+def put_outgoing(
+    *, mailbox_id: str, recipient: str, sizes: list[int], seed: int, workflow_id: str = "TEST_WORKFLOW"
+) -> dict[str, str]:
+    """Queues a message of each size; local id to SHA-256."""
+    import random
+
+    from messages import outbox
+
+    rng = random.Random(seed)
+    mailbox = Mailbox.objects.get(mailbox_id=mailbox_id)
+    put = {}
+    for number, size in enumerate(sizes):
+        body = rng.randbytes(size)
+        draft = outbox.Draft(
+            recipient=recipient,
+            workflow_id=workflow_id,
+            file_name=f"letter-{seed}-{number}.dat",
+            compress=rng.random() < 0.5,
+        )
+        message = outbox.put(
+            actor=ACTOR, mailbox=mailbox, draft=draft, body=[body], again=outbox.Again(reason="a test", asked_by="the recipient")
+        )
+        put[message.local_id] = hashlib.sha256(body).hexdigest()
+    return put
+
+
+def stage_outbox(*, mailbox_id: str, recipient: str) -> None:
+    """A sent message in every state, by the ways that the table of transitions holds; no worker is to touch them."""
+    from django.utils import timezone
+
+    from messages import outbox, records
+    from messages.models import Outgoing, SendAttempt
+    from messages.states import OUT, State
+
+    mailbox = Mailbox.objects.get(mailbox_id=mailbox_id)
+    ways: dict[State, list[State]] = {
+        State.QUEUED: [],
+        State.CANCELLED: [State.CANCELLED],
+        State.UPLOADING: [State.SENDING, State.UPLOADING],
+        State.ACCEPTED: [State.SENDING, State.ACCEPTED],
+        State.CONFIRMED: [State.SENDING, State.UNCERTAIN, State.CONFIRMED],
+        **{state: [State.SENDING, State.ACCEPTED, state] for state in (State.COLLECTED, State.RETURNED, State.EXPIRED)},
+        **{state: [State.SENDING, state] for state in (State.REFUSED, State.UNCERTAIN)},
+        State.SENDING: [State.SENDING],
+    }
+    assert set(ways) == set(OUT)
+    kinds = {State.CONFIRMED: "decided_arrived", State.UPLOADING: "accepted"}
+    for number, (state, way) in enumerate(ways.items()):
+        draft = outbox.Draft(recipient=recipient, workflow_id="TOC_FHIR_IP_DISCH", file_name=f"letter-{number}.txt")
+        message = outbox.put(
+            actor=ACTOR,
+            mailbox=mailbox,
+            draft=draft,
+            body=[f"Letter {number}".encode()],
+            again=outbox.Again(reason="a test", asked_by="the recipient"),
+        )
+        Outgoing.objects.filter(message=message).update(due_at=None)
+        for to in way:
+            changes: dict[str, Any] = {}
+            if to in (State.ACCEPTED, State.UPLOADING):
+                changes = {"mesh_id": f"20261124{number:012d}_FEDCBA", "sent_at": timezone.now() - timedelta(days=2)}
+            elif to == State.RETURNED:
+                changes = {"status_code": "14", "status_description": "Message not collected by recipient after 5 days"}
+            elif to == State.COLLECTED:
+                changes = {"acknowledged_at": timezone.now()}
+            elif to == State.REFUSED:
+                changes = {"problem": "No mailbox has the recipient's ID. (MESH code 12.)", "problem_advice": "Look it up."}
+            detail = {"reason": "Their reception has it"} if to == State.CONFIRMED else {}
+            records.move(message, to, kind=kinds.get(to, to.value), actor="meshportal sender", detail=detail, **changes)
+        if way and state != State.CANCELLED:
+            outcome = {State.UNCERTAIN: "uncertain", State.CONFIRMED: "uncertain", State.REFUSED: "refused", State.SENDING: ""}
+            SendAttempt.objects.create(
+                message=message, chunk=1, began_at=timezone.now(), outcome=outcome.get(state, "accepted"), problem=""
+            )
+
+
+def outgoing() -> dict[str, dict[str, Any]]:
+    """Every sent message by local id: its state, id and whether it is leased."""
+    from messages.models import Outgoing
+
+    return {
+        row.message.local_id: {
+            "state": row.message.state,
+            "mesh_id": row.message.mesh_id,
+            "leased": row.lease_token is not None,
+            "problem": row.message.problem,
+        }
+        for row in Outgoing.objects.select_related("message").defer("message__subject", "message__headers")
+    }
+
+
+def outgoing_counts() -> dict[str, int]:
+    """How many sent messages are in each state."""
+    return dict(Message.objects.filter(direction="out").values_list("state").annotate(Count("pk")))
+
+
+def notify(*, name: str, **arguments: Any) -> Any:
+    """An operation of the tests of alerts."""
+    from tests.notify import operations
+
+    return getattr(operations, name)(**arguments)

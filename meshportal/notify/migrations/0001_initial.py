@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField()),
-                ('act', models.CharField(choices=[('raised', 'Raised'), ('rose', 'Became worse, or there is more'), ('returned', 'Came back'), ('escalated', 'Passed on, because nobody had acknowledged it'), ('told', 'A message about it was sent'), ('acknowledged', 'Acknowledged'), ('snoozed', 'Snoozed'), ('woken', 'No longer snoozed'), ('assigned', 'Assigned'), ('commented', 'Comment'), ('closed', 'Closed'), ('over', 'Over by itself')], max_length=20)),
+                ('act', models.CharField(choices=[('raised', 'Raised'), ('rose', 'Became worse, or there is more'), ('returned', 'Came back'), ('escalated', 'Passed on, because nobody had acknowledged it'), ('told', 'Put into a message'), ('acknowledged', 'Acknowledged'), ('snoozed', 'Snoozed'), ('woken', 'No longer snoozed'), ('assigned', 'Assigned'), ('commented', 'Comment'), ('closed', 'Closed'), ('over', 'Over by itself')], max_length=20)),
                 ('by', models.CharField(blank=True, help_text='Who; empty for the portal itself.', max_length=300)),
                 ('words', models.TextField(blank=True)),
                 ('alert', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='notify.alert')),

@@ -101,7 +101,7 @@ class Act(models.TextChoices):
     ROSE = "rose", "Became worse, or there is more"
     RETURNED = "returned", "Came back"
     ESCALATED = "escalated", "Passed on, because nobody had acknowledged it"
-    TOLD = "told", "A message about it was sent"
+    TOLD = "told", "Put into a message"
     ACKNOWLEDGED = "acknowledged", "Acknowledged"
     SNOOZED = "snoozed", "Snoozed"
     WOKEN = "woken", "No longer snoozed"
