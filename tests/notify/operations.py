@@ -95,3 +95,42 @@ def deliveries() -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def stage() -> dict[str, str]:
+    """What the rules find in the portal as it is, and two channels, one of which fails; pages by name."""
+    from datetime import time
+
+    from django.utils import timezone
+
+    from meshportal.accounts.models import Team
+    from meshportal.audit.actors import Actor
+    from meshportal.notify import channels, sweep
+    from meshportal.notify.models import Alert, Channel, Delivery
+
+    team, actor = Team.objects.get(slug="fleet"), Actor.command("test")
+    sweep.run(timezone.now())
+    mail = channels.add(
+        actor=actor,
+        team=team,
+        name="IT on call",
+        transport="email",
+        config={"to": ["a@midshire.example"]},
+        digest=True,
+        quiet_from=time(20),
+        quiet_until=time(7),
+    )
+    hook = channels.add(
+        actor=actor, team=team, name="Deputy", transport="teams", config={"url": "https://teams.example/x"}, escalation=True
+    )
+    channels.send_test(actor=actor, channel=mail)
+    dead = channels.send_test(actor=actor, channel=hook)
+    said = "The receiver refused the message (410)."
+    Delivery.objects.filter(pk=dead.pk).update(status="dead", problem=said, tries=1)
+    Channel.objects.filter(pk=hook.pk).update(problem=said, failing_since=timezone.now())
+    base = "/t/fleet/channels/"
+    return {
+        "alert": f"/t/fleet/alerts/{Alert.objects.get(kind='mailbox.refused').pk}/",
+        "mail": f"{base}{mail.pk}/",
+        "hook": f"{base}{hook.pk}/",
+    }
