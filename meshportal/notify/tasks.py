@@ -18,8 +18,8 @@ def sweep_due() -> None:
     """
     if sweep.run_due():
         planning.run()
-        sweep_due.apply_async(countdown=_SELF_RING_SECONDS, expires=2 * _SELF_RING_SECONDS)
         deliver.run_due()
+        sweep_due.apply_async(countdown=_SELF_RING_SECONDS, expires=2 * _SELF_RING_SECONDS)
 
 
 @shared_task
