@@ -9,4 +9,9 @@ class MailboxesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from mailboxes import checks  # noqa: F401  registers the system check
+        from mailboxes import (
+            alerts,
+            checks,  # noqa: F401  registers the system check
+        )
+
+        alerts.register()

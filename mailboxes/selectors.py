@@ -31,6 +31,7 @@ from meshportal.core import lease
 
 # A due mailbox that nobody picked up for this long means that no worker is taking work.
 PICK_UP_WITHIN = timedelta(minutes=5)
+PAUSED_FOR = timedelta(days=1)
 # What no page shows, and what must not keep a page from showing when it cannot be unsealed.
 _SEALED = ("password", "identity__private_key", "identity__certificate_pem")
 
@@ -41,6 +42,27 @@ def mailboxes_of(team: Team) -> QuerySet[Mailbox]:
     """The team's mailboxes with what a list shows, by name."""
     rows = in_team(Mailbox, team).select_related("organisation", "identity").defer(*_SEALED)
     return rows.order_by("name", "mailbox_id")
+
+
+def every_mailbox() -> QuerySet[Mailbox]:
+    """The mailboxes of every team, without what is sealed: for rules, never for a page."""
+    return Mailbox.objects.select_related("organisation", "identity", "team").defer(*_SEALED).order_by("pk")
+
+
+def paused_too_long(mailboxes: QuerySet[Mailbox], now: datetime) -> QuerySet[Mailbox]:
+    """Those that were paused for so long that they may have been forgotten."""
+    return mailboxes.filter(mode=Mode.PAUSED, updated_at__lt=now - PAUSED_FOR)
+
+
+def said_by_its_certificate(mailbox: Mailbox, now: datetime) -> bool:
+    """True when what is wrong is said once for all the mailboxes of a certificate that has expired."""
+    expired = mailbox.identity is not None and mailbox.identity.lapses_at <= now
+    return mailbox.problem_code == "certificate_expired" and expired
+
+
+def link_to(mailbox: Mailbox, name: str = "mailboxes:detail") -> dict[str, Any]:
+    """How an alert names a page of the mailbox."""
+    return {"url_name": name, "url_args": {"team": mailbox.team.slug, "pk": str(mailbox.pk)}}
 
 
 def only_environment(team: Team) -> str:

@@ -15,9 +15,14 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "meshportal.settings")
 
 from django.conf import settings
 
-QUEUES = ("poll", "send", "hand_over", "default")
+from meshportal.core.queues import QUEUES
+
+__all__ = ["CANARY_SECONDS", "QUEUES", "app"]
+
 CANARY_SECONDS = 20
 ACKS_SECONDS = 60
+SWEEP_SECONDS = 60
+DELIVER_SECONDS = 10
 
 app = Celery("meshportal", broker=settings.REDIS_URL)
 app.conf.update(
@@ -33,6 +38,7 @@ app.conf.update(
         "messages.tasks.poll_due": {"queue": "poll"},
         "messages.tasks.send_due": {"queue": "send"},
         "messages.tasks.hand_over_due": {"queue": "hand_over"},
+        "meshportal.notify.tasks.*": {"queue": "notify"},
     },
     task_serializer="json",
     timezone="UTC",
@@ -68,6 +74,21 @@ app.conf.update(
             "schedule": settings.RING_SECONDS,
             "options": {"queue": "hand_over", "expires": settings.RING_SECONDS * 2},
         },
+        "sweep-due": {
+            "task": "meshportal.notify.tasks.sweep_due",
+            "schedule": SWEEP_SECONDS,
+            "options": {"queue": "notify", "expires": SWEEP_SECONDS},
+        },
+        "deliver-due": {
+            "task": "meshportal.notify.tasks.deliver_due",
+            "schedule": DELIVER_SECONDS,
+            "options": {"queue": "notify", "expires": DELIVER_SECONDS},
+        },
+        "deadman-due": {
+            "task": "meshportal.notify.tasks.deadman_due",
+            "schedule": SWEEP_SECONDS,
+            "options": {"queue": "notify", "expires": SWEEP_SECONDS},
+        },
         **{
             f"canary-{queue}": {
                 "task": "meshportal.core.tasks.canary",
@@ -79,7 +100,7 @@ app.conf.update(
         },
     },
 )
-app.autodiscover_tasks(["meshportal.core", "messages"])
+app.autodiscover_tasks(["meshportal.core", "meshportal.notify", "messages"])
 
 
 @setup_logging.connect

@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "meshportal.core",
     "meshportal.audit",
     "meshportal.accounts",
+    "meshportal.notify",
     "meshportal.web",
     "certificates",
     "mailboxes",
@@ -147,6 +148,35 @@ TURN_SECONDS = env.integer("MESHPORTAL_TURN_SECONDS", 60, minimum=1, maximum=600
 SHARD_SECONDS = env.integer("MESHPORTAL_SHARD_SECONDS", 30, minimum=1, maximum=600)
 POLL_THREADS = env.integer("MESHPORTAL_POLL_THREADS", 8, minimum=1, maximum=100)
 POLL_SLOW_THREADS = env.integer("MESHPORTAL_POLL_SLOW_THREADS", 2, minimum=1, maximum=50)
+
+# --- Alerts -----------------------------------------------------------------------------------------------------------
+NOTIFY_ESCALATE_MINUTES = env.integer("MESHPORTAL_ESCALATE_MINUTES", 30, minimum=1, maximum=10_080)
+NOTIFY_DISK_PERCENT = env.integer("MESHPORTAL_DISK_PERCENT", 10, minimum=1, maximum=50)
+NOTIFY_DIGEST_HOUR = env.integer("MESHPORTAL_DIGEST_HOUR", 8, minimum=0, maximum=23)
+# A message that nobody takes is tried for so long.
+NOTIFY_HOURS = env.integer("MESHPORTAL_NOTIFY_HOURS", 24, minimum=1, maximum=168)
+NOTIFY_TIMEOUT = env.integer("MESHPORTAL_NOTIFY_TIMEOUT", 15, minimum=1, maximum=120)
+# Private networks that webhooks of channels may reach; none by default.
+NOTIFY_NETWORKS = env.networks("MESHPORTAL_NOTIFY_NETWORKS")
+NOTIFY_CA_FILE = env.text("MESHPORTAL_NOTIFY_CA_FILE")
+DEADMAN_URL = env.secret("MESHPORTAL_DEADMAN_URL", "")
+# Where people reach the portal: links in messages begin with it.
+PUBLIC_URL = env.text("MESHPORTAL_PUBLIC_URL").rstrip("/")
+if PUBLIC_URL and not PUBLIC_URL.startswith(("https://", "http://")):
+    raise ImproperlyConfigured("MESHPORTAL_PUBLIC_URL must begin with https://.")
+
+# --- Mail -------------------------------------------------------------------------------------------------------------
+EMAIL_HOST = env.text("MESHPORTAL_EMAIL_HOST")
+_mail_security = env.text("MESHPORTAL_EMAIL_SECURITY", "starttls")
+if _mail_security not in ("starttls", "tls", "none"):
+    raise ImproperlyConfigured("MESHPORTAL_EMAIL_SECURITY must be starttls, tls or none.")
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail_security == "starttls", _mail_security == "tls"
+EMAIL_PORT = env.integer(
+    "MESHPORTAL_EMAIL_PORT", {"starttls": 587, "tls": 465, "none": 25}[_mail_security], minimum=1, maximum=65_535
+)
+EMAIL_HOST_USER = env.text("MESHPORTAL_EMAIL_USER")
+EMAIL_HOST_PASSWORD = env.secret("MESHPORTAL_EMAIL_PASSWORD", "")
+DEFAULT_FROM_EMAIL = env.text("MESHPORTAL_EMAIL_FROM", "meshportal@localhost")
 
 # --- Payload storage ------------------------------------------------------------------------------------------------
 PREVIEW_BYTES = env.integer("MESHPORTAL_PREVIEW_KB", 256, minimum=1, maximum=10_240) * 1024

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from meshportal.accounts.models import Membership, Role
 
-_VIEW = frozenset({"mailbox.view", "message.view", "certificate.view"})
-_OPERATE = _VIEW | {"mailbox.poll", "message.retry", "message.read_body", "message.send"}
-_MANAGE = _OPERATE | {"message.discard", "mailbox.manage", "workflow.manage", "certificate.manage", "audit.view"}
+_VIEW = frozenset({"mailbox.view", "message.view", "certificate.view", "alert.view"})
+_OPERATE = _VIEW | {"mailbox.poll", "message.retry", "message.read_body", "message.send", "alert.act"}
+_MANAGE = _OPERATE | {
+    "message.discard",
+    "mailbox.manage",
+    "workflow.manage",
+    "certificate.manage",
+    "channel.manage",
+    "audit.view",
+}
 
 CAPABILITIES: dict[str, frozenset[str]] = {
     Role.VIEWER: _VIEW,

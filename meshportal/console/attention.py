@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import urlencode
 
 from django.db.models import Count, Min, Q, QuerySet
@@ -25,25 +25,17 @@ from meshportal.accounts.scoping import in_team
 from meshportal.console import handed_on
 from meshportal.console.line import Line
 from meshportal.core.heartbeats import QueueHealth
+from meshportal.notify.rules import silence_words
 from messages import selectors as messages
+from messages import trouble
 from messages.filters import ACKS_REJECTED
 from messages.models import AckAnswer, Message, MessageType
-from messages.states import Direction, State
+from messages.states import State
+from messages.trouble import CAME_BACK, REPORTS_FOR
 
 # More mailboxes than this with one cause become one line.
 ONE_BY_ONE = 3
 MOST_LINES = 100
-# What stands still while the worker of a queue is silent, the worst first.
-_WAITS = {
-    "poll": "no mailbox is polled",
-    "send": "no message is sent",
-    "hand_over": "no message is handed on",
-    "default": "housekeeping waits",
-}
-# Letters that came back stand on the overview for a week: by then somebody has dealt with them, or never will.
-CAME_BACK = timedelta(days=7)
-REPORTS_FOR = timedelta(days=7)
-PAUSED_FOR = timedelta(days=1)
 
 
 def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line]:
@@ -73,12 +65,7 @@ def _workers(queues: Sequence[QueueHealth], now: datetime) -> Iterator[Line]:
         subject, sentence = "Workers", "are silent on every queue: no mailbox is polled, and no message is sent."
         advice = "Ask whoever runs the portal to look at the scheduler first, then at the workers."
     else:
-        *others, last = [f"“{queue.queue}”" for queue in silent]
-        names = f"{', '.join(others)} and {last}" if others else last
-        subject = f"Queue{'' if len(silent) == 1 else 's'} {names}"
-        *others, last = [sentence for name, sentence in _WAITS.items() if any(queue.queue == name for queue in silent)]
-        waits = f"{', '.join(others)}, and {last}" if others else last
-        sentence = f"{'is' if len(silent) == 1 else 'are'} silent: {waits}."
+        subject, sentence = silence_words(silent, all_of_them=False)
         advice = f"Ask whoever runs the portal to start the worker of {'this queue' if len(silent) == 1 else 'each queue'}."
     yield Line(
         tone="bad",
@@ -99,7 +86,7 @@ def _mailboxes(team: Team, now: datetime) -> Iterator[Line]:
     problems: dict[tuple[str, str, str], list[Mailbox]] = defaultdict(list)
     late = []
     for mailbox in in_need:
-        if mailbox.problem_code == "certificate_expired" and mailbox.identity and mailbox.identity.not_after <= now:
+        if selectors.said_by_its_certificate(mailbox, now):
             continue  # The line of the certificate says it, once for all its mailboxes.
         if mailbox.problem_code:
             problems[mailbox.problem_code, mailbox.problem, mailbox.problem_advice].append(mailbox)
@@ -176,14 +163,7 @@ def certificates_in_use(team: Team) -> list[tuple[ClientIdentity, int]]:
 
 
 def _quarantined(team: Team, now: datetime) -> Iterator[Line]:
-    # By mailbox first: that is how the index of states begins.
-    rows = (
-        Message.objects.filter(mailbox__in=in_team(Mailbox, team), state=State.QUARANTINED)
-        .order_by()
-        .values("mailbox_id", "mailbox__name", "mailbox__mailbox_id")
-        .annotate(number=Count("pk"), oldest=Min(Coalesce("sent_at", "seen_at")))
-    )
-    for row in rows:
+    for row in trouble.quarantined(_messages(team)):
         number, leaves = row["number"], row["oldest"] + Message.INBOX_LIFE
         inbox = reverse("messages:inbox", kwargs={"team": team.slug, "pk": row["mailbox_id"]})
         left = leaves <= now
@@ -245,16 +225,7 @@ _SENT: dict[str, _Trouble] = {
 
 
 def _sent(team: Team, now: datetime) -> Iterator[Line]:
-    # A message that came back lately was queued within MESH's thirty days and these: the end of the index's range.
-    lately = Q(seen_at__gt=now - Message.LIFE - CAME_BACK, updated_at__gt=now - CAME_BACK)
-    rows = (
-        Message.objects.filter(mailbox__in=in_team(Mailbox, team), state__in=[str(state) for state in _SENT])
-        .filter(lately | Q(state=State.UNCERTAIN))
-        .order_by()
-        .values("mailbox_id", "mailbox__name", "mailbox__mailbox_id", "state")
-        .annotate(number=Count("pk"), queued=Min("seen_at"), moved=Min("updated_at"))
-    )
-    for row in rows:
+    for row in trouble.sent(_messages(team), now):
         told, number = _SENT[row["state"]], row["number"]
         one = number == 1
         it = "it" if one else "them"
@@ -275,11 +246,7 @@ def _sent(team: Team, now: datetime) -> Iterator[Line]:
 
 def _reports(team: Team, now: datetime) -> Iterator[Line]:
     """A letter that did not reach its recipient is the worst that can happen here, and the report is its only notice."""
-    rows = (
-        Message.objects.filter(direction=Direction.IN, message_type=MessageType.REPORT, seen_at__gt=now - REPORTS_FOR)
-        # A report that found the message it is about is told by that message, which came back.
-        .exclude(linked_message__direction=Direction.OUT, linked_message__state=State.RETURNED)
-    )
+    rows = trouble.unexplained_reports(Message.objects.all(), now)
     one = "has a non-delivery report: a message that was sent did not reach its recipient."
     many = "has {number} non-delivery reports: messages that were sent did not reach their recipients."
     advice = "The report says why and what to do. It stands here for 7 days."
@@ -320,7 +287,7 @@ def _received(
 
 def _paused(team: Team, now: datetime) -> Iterator[Line]:
     """Paused by a person, and perhaps forgotten: its messages age all the same."""
-    for mailbox in selectors.mailboxes_of(team).filter(mode=Mode.PAUSED, updated_at__lt=now - PAUSED_FOR):
+    for mailbox in selectors.paused_too_long(selectors.mailboxes_of(team), now):
         url, act = _page(team, mailbox)
         advice = "Messages that nobody collects leave MESH after 5 days. Take it up again, or make sure that another client does."
         yield Line("warn", str(mailbox), "is paused.", advice, mailbox.updated_at, url, act, moment=mailbox.updated_at)
@@ -357,6 +324,10 @@ def _documents(team: Team, now: datetime) -> Iterator[Line]:
             moment_words="It failed" if one else "The first failed",
             moment=row["first"],
         )
+
+
+def _messages(team: Team) -> QuerySet[Message]:
+    return Message.objects.filter(mailbox__in=in_team(Mailbox, team))
 
 
 def _named(mailboxes: list[Mailbox]) -> str:

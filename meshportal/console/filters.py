@@ -1,4 +1,4 @@
-"""Filters of the audit list."""
+"""Filters of the lists of alerts and of the audit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from django_filters import CharFilter, ChoiceFilter, DateFilter, FilterSet
 
 from meshportal.audit.models import AuditEvent
 from meshportal.console.sentences import ACTIONS
+from meshportal.notify import registry
+from meshportal.notify.models import Alert, Severity
 from meshportal.web.forms import PeriodForm, choice_filter, text_filter
 from meshportal.web.time import london_day
 
@@ -21,6 +23,22 @@ _DAY = {
     "error_messages": {"invalid": "Enter a day such as 24/11/2026."},
     "validators": [MinValueValidator(date(2000, 1, 1), "Enter a day of this century.")],
 }
+
+
+class AlertFilters(FilterSet):  # type: ignore[misc]
+    """One row of filters: kind, severity, words."""
+
+    kind = ChoiceFilter(**choice_filter("Kind"), choices=lambda: [(kind.name, kind.title) for kind in registry.kinds()])
+    severity = ChoiceFilter(**choice_filter("Severity"), choices=Severity.choices)
+    text = CharFilter(method="filter_text", **text_filter("Words", 100))
+
+    class Meta:
+        model = Alert
+        fields: tuple[str, ...] = ()
+
+    def filter_text(self, rows: QuerySet[Alert], _name: str, value: str) -> QuerySet[Alert]:
+        """A part of what it is about, or of what is said of it."""
+        return rows.filter(Q(subject__icontains=value) | Q(sentence__icontains=value))
 
 
 class AuditFilters(FilterSet):  # type: ignore[misc]

@@ -31,6 +31,19 @@ ACTIONS: dict[str, str] = {
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
     "certificate.added": "Certificate added",
+    "alert.raised": "Alert raised",
+    "alert.acknowledged": "Alert acknowledged",
+    "alert.snoozed": "Alert snoozed",
+    "alert.woken": "Alert no longer snoozed",
+    "alert.assigned": "Alert assigned",
+    "alert.commented": "Alert commented on",
+    "alert.closed": "Alert closed",
+    "channel.added": "Channel added",
+    "channel.changed": "Channel changed",
+    "channel.removed": "Channel removed",
+    "channel.subscribed": "Channel told of more",
+    "channel.unsubscribed": "Channel told of less",
+    "channel.tested": "Channel tested",
     "member.role_set": "Role given or changed",
     "team.added": "Team added",
     "audit.exported": "Audit exported",
@@ -38,6 +51,7 @@ ACTIONS: dict[str, str] = {
 
 _PAGES = {
     "message": "messages:detail",
+    "alert": "console:alert",
     "mailbox": "mailboxes:detail",
     "bulkresend": "messages:bulk-resend",
     "clientidentity": "certificates:detail",
@@ -160,6 +174,22 @@ def _role_set(event: AuditEvent) -> Told:
     return Told("changed the role of", f" from {before} to {after}")
 
 
+def _assigned(event: AuditEvent) -> Told:
+    to = event.after.get("to")
+    return Told("assigned the alert", f" to {to}" if to else " to nobody in particular")
+
+
+def _channel_changed(event: AuditEvent) -> Told:
+    changes = [_change(name, event.before.get(name), value) for name, value in sorted(event.after.items())]
+    return Told("changed the channel", f": {'; '.join(changes)}" if changes else ", and left it as it is")
+
+
+def _subscribed(event: AuditEvent) -> Told:
+    facts = event.after or event.before
+    verb = "had the channel" if event.after else "no longer has the channel"
+    return Told(verb, f" told of {facts.get('kind', '')}".rstrip())
+
+
 def _certificate_added(event: AuditEvent) -> Told:
     subject = event.after.get("subject")
     return Told("added the certificate", f", issued to {subject}" if subject else "")
@@ -217,6 +247,19 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,
     "certificate.added": _certificate_added,
+    "alert.raised": _plain("raised the alert"),
+    "alert.acknowledged": _plain("acknowledged the alert"),
+    "alert.snoozed": _plain("snoozed the alert"),
+    "alert.woken": _plain("no longer snoozed the alert"),
+    "alert.assigned": _assigned,
+    "alert.commented": _plain("commented on the alert"),
+    "alert.closed": _plain("closed the alert"),
+    "channel.added": _plain("added the channel"),
+    "channel.changed": _channel_changed,
+    "channel.removed": _plain("removed the channel"),
+    "channel.subscribed": _subscribed,
+    "channel.unsubscribed": _subscribed,
+    "channel.tested": _plain("sent a test to the channel"),
     "member.role_set": _role_set,
     "team.added": _plain("added the team"),
     "audit.exported": _exported,

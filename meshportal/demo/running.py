@@ -156,7 +156,7 @@ def _portal(stage: Stage, environment: dict[str, str], port: int) -> list[Servic
         "poll-worker": [*worker, "--queues", "poll", "--concurrency", "4", "--hostname", "poll@demo"],
         "send-worker": [*worker, "--queues", "send", "--concurrency", "2", "--hostname", "send@demo"],
         "hand-over-worker": [*worker, "--queues", "hand_over", "--concurrency", "1", "--hostname", "hand_over@demo"],
-        "worker": [*worker, "--queues", "default", "--concurrency", "2", "--hostname", "default@demo"],
+        "worker": [*worker, "--queues", "default,notify", "--concurrency", "2", "--hostname", "default@demo"],
         "scheduler": [*celery, "beat", "--loglevel", "INFO", "--pidfile=", "--schedule", str(stage.folder / "schedule")],
     }
     return [Service(name, argv, log=stage.logs / f"{name}.log", env=env, cwd=ROOT) for name, argv in commands.items()]

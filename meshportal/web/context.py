@@ -13,16 +13,18 @@ from django.utils.functional import SimpleLazyObject
 
 from meshportal.accounts import policies, scoping
 from meshportal.accounts.models import Membership
+from meshportal.notify import selectors as alerts
 from meshportal.web.environments import ENVIRONMENTS
 
 
 @dataclass(frozen=True)
 class NavItem:
-    """One entry of the primary navigation. ``current`` is '' or a value of ``aria-current``."""
+    """One entry of the primary navigation. ``current`` is '' or a value of ``aria-current``; ``count``: what waits there."""
 
     label: str
     url: str
     current: str
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ NAVIGATION = (
     _Entry("Messages", "messages:list", "message.view"),
     _Entry("Workflows", "messages:workflows", "message.view"),
     _Entry("Certificates", "certificates:list", "certificate.view"),
+    _Entry("Alerts", "console:alerts", "alert.view"),
     _Entry("Audit", "console:audit", "audit.view"),
 )
 
@@ -64,7 +67,8 @@ def navigation(path: str, membership: Membership) -> list[NavItem]:
         url = reverse(entry.route, kwargs={"team": membership.team.slug})
         # The overview's address is the beginning of every other one.
         inside = position > 0 and path.startswith(url)
-        items.append(NavItem(entry.label, url, "page" if path == url else "true" if inside else ""))
+        count = alerts.open_count(membership.team) if entry.route == "console:alerts" else 0
+        items.append(NavItem(entry.label, url, "page" if path == url else "true" if inside else "", count))
     return items
 
 

@@ -58,21 +58,22 @@ document.addEventListener("click", async (event) => {
 
 // --- Rows that are ticked -------------------------------------------------------------------------------------------------
 function tellSelection(form) {
-  const boxes = [...form.querySelectorAll("input[name=message]")];
+  const noun = form.dataset.selection || "message";
+  const boxes = [...form.querySelectorAll(`input[name=${noun}]`)];
   const number = boxes.filter((box) => box.checked).length;
   const all = form.querySelector("[data-select-all]");
   all.checked = number > 0 && number === boxes.length;
   all.indeterminate = number > 0 && number < boxes.length;
   const said = form.querySelector("[data-selected]");
   said.dataset.none ??= said.textContent;
-  said.textContent = number ? `${number} message${number === 1 ? "" : "s"} selected` : said.dataset.none;
-  return number ? said.textContent : "No message selected";
+  said.textContent = number ? `${number} ${noun}${number === 1 ? "" : "s"} selected` : said.dataset.none;
+  return number ? said.textContent : `No ${noun} selected`;
 }
 document.addEventListener("change", (event) => {
   const form = event.target.closest?.("form[data-selection]");
   if (!form) return;
   if (event.target.matches("[data-select-all]")) {
-    for (const box of form.querySelectorAll("input[name=message]")) box.checked = event.target.checked;
+    for (const box of form.querySelectorAll(`input[name=${form.dataset.selection || "message"}]`)) box.checked = event.target.checked;
   }
   announce(tellSelection(form));
 });

@@ -156,7 +156,8 @@ def test_a_certificate_that_no_worked_mailbox_uses_needs_nobody(workers: None, h
 def test_silent_queues_are_problems(healthy: Any, team: Any) -> None:
     healthy()
     assert [line.subject for line in lines(team)] == ["Workers"]
-    WorkerHeartbeat.objects.create(queue="default", seen_at=timezone.now())
+    for queue in ("default", "notify"):
+        WorkerHeartbeat.objects.create(queue=queue, seen_at=timezone.now())
     (line,) = lines(team)
     assert (line.subject, line.moment_words) == ("Queues “poll”, “send” and “hand_over”", "Never seen yet")
     assert line.sentence == "are silent: no mailbox is polled, no message is sent, and no message is handed on."

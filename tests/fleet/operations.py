@@ -181,3 +181,10 @@ def addresses() -> dict[str, list[str]]:
         "messages": [f"/t/fleet/messages/{row.pk}/" for row in chosen.values()],
         "bodies": [f"/t/fleet/messages/{row.pk}/body/" for row in bodies.values()],
     }
+
+
+def notify(*, name: str, **arguments: Any) -> Any:
+    """An operation of the tests of alerts."""
+    from tests.notify import operations
+
+    return getattr(operations, name)(**arguments)

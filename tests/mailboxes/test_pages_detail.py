@@ -203,5 +203,5 @@ def test_the_page_costs_few_queries(signed_in: Any, mailbox: Any, django_assert_
     ours = mailbox()
     browser = signed_in("operator")
     page(browser, ours)
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         page(browser, ours)

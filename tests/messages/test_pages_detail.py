@@ -305,5 +305,5 @@ def test_the_number_of_queries_does_not_depend_on_the_history(
     browser = signed_in("manager")
     browser.get(url_of(row))
     # Session, person, membership, message, events, sealed columns, reports, hand-overs, teams.
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         browser.get(url_of(row))

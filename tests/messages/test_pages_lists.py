@@ -205,7 +205,7 @@ def test_queries_do_not_grow_with_the_rows(
     html(browser.get(address("messages:list")))
     # Session, person, membership, environments, rows, count, counts of the tabs; for the whole page also teams, and
     # mailboxes to choose from.
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         html(browser.get(address("messages:list")))
     with django_assert_max_num_queries(7) as captured:
         html(browser.get(address("messages:inbox", rows[0].mailbox), headers={"HX-Request": "true"}))

@@ -212,7 +212,7 @@ def test_the_number_of_queries_does_not_depend_on_the_history(
     browser = signed_in("manager")
     browser.get(url_of(row))
     # As for a received one, the requests, and the bulk resends that it was part of.
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(14):
         browser.get(url_of(row))
 
 

@@ -86,7 +86,11 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
     returned = message(mailbox=box, state="returned", body=b"a letter that came back", subject="PLANTED-SUBJECT")
     message(mailbox=theirs, body=b"their letter")
     begun(other_team, message(mailbox=theirs, state="returned", body=b"their letter that came back"))
+    alert, channel = warned(team, box.name)
+    warned(other_team, theirs.mailbox_id)
     return {
+        "alert": alert,
+        "channel": channel,
         "team": team,
         "mailbox": box,
         "stored": stored,
@@ -126,12 +130,28 @@ def begun(team: Any, row: Any) -> Any:
     )
 
 
+def warned(team: Any, name: str) -> tuple[Any, Any]:
+    """An alert, and a channel that is told of it."""
+    from meshportal.audit.actors import Actor
+    from meshportal.notify import channels, registry, services
+
+    kind = registry.kinds()[0].name
+    condition = registry.Condition(kind=kind, key="one", subject=name, sentence="is not well.", team=team)
+    alert = services.raise_alert(actor=Actor.system("tests"), condition=condition)
+    config = {"url": "https://hook.example/PLANTED-SUBJECT", "secret": "a secret of the tests"}
+    channel = channels.add(actor=Actor.command("test"), team=team, name=f"Channel of {name}", transport="webhook", config=config)
+    return alert, channel
+
+
 def targets(route: Route, world: dict[str, Any]) -> list[str]:
     """The addresses of ``route`` for objects of the team that are there."""
     if "pk" not in route.arguments:
         return [route.url(team=world["team"].slug)]
     of_messages = ["stored", "quarantined", "queued", "uncertain", "returned"]
     kinds = {"mailboxes": ["mailbox"], "messages": of_messages, "certificates": ["identity"]}
+    if route.name.startswith(("console:alert", "console:channel")):
+        name = "alert" if route.name.startswith("console:alert") else "channel"
+        return [route.url(team=world["team"].slug, pk=world[name].pk)]
     of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox")
     if route.name == "messages:workflow":
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
