@@ -298,7 +298,7 @@ def test_thirty_events_cost_no_more_queries_than_one(signed_in: Any, record: Any
         record()
     browser = signed_in("auditor")
     page(browser)
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         page(browser)
 
 
