@@ -132,7 +132,7 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug)]
     of_messages = ["stored", "quarantined", "queued", "uncertain", "returned"]
     kinds = {"mailboxes": ["mailbox"], "messages": of_messages, "certificates": ["identity"]}
-    of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox")
+    of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox", "messages:doctor")
     if route.name == "messages:workflow":
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
     if route.name.startswith("messages:composed"):
