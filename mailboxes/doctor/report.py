@@ -36,7 +36,7 @@ def as_text(mailbox: Mailbox, results: Sequence[Result], *, began: datetime) -> 
         if result.remedy:
             lines += _wrapped(f"What to do: {result.remedy}")
         for label, text in result.facts:
-            lines += _wrapped(f"- {label}: {text}")
+            lines += _wrapped(f"- {label}: {text}", "     ")
     return "\n".join(lines) + "\n"
 
 
@@ -82,5 +82,5 @@ def _versions() -> str:
     )
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 96, initial_indent="   ", subsequent_indent="   ", break_on_hyphens=False, break_long_words=False)
+def _wrapped(text: str, indent: str = "   ") -> list[str]:
+    return textwrap.wrap(text, 96, initial_indent="   ", subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)

@@ -51,7 +51,10 @@ class Result:
         """Its duration in words; '' where nothing was waited for."""
         if self.seconds is None:
             return ""
-        return f"{self.seconds:.1f} seconds" if self.seconds >= 1 else f"{self.seconds * 1000:.0f} milliseconds"
+        if self.seconds >= 0.9995:
+            return f"{self.seconds:.1f} seconds"
+        thousandths = round(self.seconds * 1000)
+        return f"{thousandths} milliseconds" if thousandths > 1 else "1 millisecond"
 
 
 def verdict(results: Sequence[Result]) -> tuple[State, str]:

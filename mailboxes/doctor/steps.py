@@ -59,7 +59,7 @@ def examine(mailbox: Mailbox, *, workflows: Sequence[str] = ()) -> Iterator[Resu
     try:
         for step, name in STEPS.items():
             if stopped:
-                found = f"Not done, because “{stopped}” failed."
+                found = f"“{stopped}” failed, so this could not be checked."
                 yield Result(step=step, name=name, state=State.SKIPPED, found=found, code="skipped")
                 continue
             result = examination.take(step)
@@ -297,7 +297,7 @@ class _Examination:
     def _lookup(self) -> Result:
         ods_code = self.mailbox.organisation.ods_code
         if not self.workflows:
-            found = "Not done: no workflow was seen in this mailbox’s traffic yet, and MESH is asked by workflow."
+            found = "No workflow was seen in this mailbox’s traffic in the last 30 days, and MESH is asked by workflow."
             return self._result("lookup", State.SKIPPED, found, code="no_workflow")
         begun = time.monotonic()
         facts, elsewhere = [], []

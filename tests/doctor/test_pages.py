@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from mailboxes import doctor
-from mailboxes.doctor import State
+from mailboxes.doctor import State, wire
 from mailboxes.models import Mailbox
 from meshportal.audit.models import AuditEvent
+from meshportal.mesh import MeshClient
 from tests.conftest import Make
 from tests.doctor.conftest import Examine
 from tests.double import Double, faults
@@ -88,7 +90,7 @@ def test_a_failure_shows_its_cause_and_remedy(box: Mailbox, double: Double, sign
     page = "".join(pieces(signed_in("operator").post(address(box))))
     assert "The connection fails at “Sign-in”" in page
     assert "What to do:" in page
-    assert "because “Sign-in” failed" in page
+    assert "“Sign-in” failed, so this" in page
     assert "portal-verdict--bad" in page
 
 
@@ -117,6 +119,31 @@ def test_whoever_leaves_ends_the_check(box: Mailbox, double: Double, signed_in: 
         next(pieces)
     answer.close()
     assert double.recorder.records() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_database_connection_is_held_while_something_is_waited_for(
+    box: Mailbox, double: Double, examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+
+    def watched(name: str, act: Any) -> Any:
+        def call(*given: Any, **options: Any) -> Any:
+            held.append((name, connection.connection is not None))
+            return act(*given, **options)
+
+        return call
+
+    for place, name in (
+        (wire, "resolve"),
+        (wire, "connect"),
+        (MeshClient, "handshake"),
+        (MeshClient, "inbox_page"),
+        (MeshClient, "lookup"),
+    ):
+        monkeypatch.setattr(place, name, watched(name, getattr(place, name)))
+    examine(box, workflows=["TEST_WORKFLOW"])
+    assert held == [(name, False) for name in ("resolve", "connect", "handshake", "inbox_page", "lookup")]
 
 
 # --- How often MESH is listed (P5) ------------------------------------------------------------------------------------------
