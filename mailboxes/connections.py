@@ -6,6 +6,7 @@ the next poll on, in every process, without a restart.
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections import OrderedDict
 
@@ -19,7 +20,7 @@ from meshportal.mesh import Connection, MeshClient, RetryPolicy, Timeouts, tls_c
 
 _LIMIT = 500
 # Seconds that a person at a page waits for MESH, at each step.
-_PATIENCE = 8.0
+PATIENCE = 8.0
 _kept: OrderedDict[tuple[object, ...], Connection] = OrderedDict()
 _lock = threading.Lock()
 
@@ -30,6 +31,17 @@ def client_for(mailbox: Mailbox, *, somebody_waits: bool = False) -> MeshClient:
     Raises NotConfigured when something is missing or has expired, and errors of :mod:`meshportal.mesh.errors` when the
     certificate or bundle cannot be used.
     """
+    identity, shared_key = needed(mailbox)
+    return MeshClient(
+        connection_for(identity, somebody_waits=somebody_waits),
+        mailbox_id=mailbox.mailbox_id,
+        password=mailbox.password,
+        shared_key=shared_key,
+    )
+
+
+def needed(mailbox: Mailbox) -> tuple[ClientIdentity, str]:
+    """The certificate and the shared key of ``mailbox``. Raises NotConfigured when one of them is missing."""
     environment = mailbox.get_environment_display()
     shared_key = settings.MESH_SHARED_KEYS[mailbox.environment]
     if not shared_key:
@@ -44,16 +56,11 @@ def client_for(mailbox: Mailbox, *, somebody_waits: bool = False) -> MeshClient:
             "This mailbox has no client certificate, and MESH answers only to one.",
             "Add the certificate and its key, then choose it for this mailbox.",
         )
-    return MeshClient(
-        connection_for(mailbox.identity, somebody_waits=somebody_waits),
-        mailbox_id=mailbox.mailbox_id,
-        password=mailbox.password,
-        shared_key=shared_key,
-    )
+    return mailbox.identity, shared_key
 
 
-def connection_for(identity: ClientIdentity, *, somebody_waits: bool = False) -> Connection:
-    """The kept connection of ``identity``, made when it is not there yet. Raises as :func:`client_for`."""
+def bundle_for(identity: ClientIdentity) -> TrustBundle:
+    """The trust bundle that goes with ``identity``. Raises NotConfigured for none, and for a certificate out of its time."""
     now = timezone.now()
     if identity.not_after <= now:
         raise NotConfigured(
@@ -75,6 +82,12 @@ def connection_for(identity: ClientIdentity, *, somebody_waits: bool = False) ->
             "MESH from an impostor.",
             "Ask whoever runs the portal to import the CA bundle (see the README, Going live).",
         )
+    return bundle
+
+
+def connection_for(identity: ClientIdentity, *, somebody_waits: bool = False) -> Connection:
+    """The kept connection of ``identity``, made when it is not there yet. Raises as :func:`client_for`."""
+    bundle = bundle_for(identity)
     base_url = settings.MESH_URLS[identity.environment]
     key = (identity.pk, identity.fingerprint, identity.updated_at, bundle.fingerprint, base_url, somebody_waits)
     with _lock:
@@ -82,7 +95,7 @@ def connection_for(identity: ClientIdentity, *, somebody_waits: bool = False) ->
         if kept is not None:
             _kept.move_to_end(key)
             return kept
-    made = _make(identity, bundle, base_url, somebody_waits=somebody_waits)
+    made = fresh(identity, bundle, somebody_waits=somebody_waits)
     with _lock:
         kept = _kept.setdefault(key, made)
         while len(_kept) > _LIMIT:
@@ -93,20 +106,26 @@ def connection_for(identity: ClientIdentity, *, somebody_waits: bool = False) ->
     return kept
 
 
-def _make(identity: ClientIdentity, bundle: TrustBundle, base_url: str, *, somebody_waits: bool) -> Connection:
-    context = tls_context(
+def context_for(identity: ClientIdentity, bundle: TrustBundle) -> ssl.SSLContext:
+    """A TLS context of its own. Raises CertificateUnusable, TrustBundleUnusable, CannotUnseal."""
+    return tls_context(
         certificate_pem=identity.certificate_pem,
         private_key_pem=identity.private_key,
         ca_pem=bundle.pem,
         check_common_name=settings.MESH_CHECK_COMMON_NAME,
     )
-    longest = _PATIENCE if somebody_waits else float("inf")
+
+
+def fresh(identity: ClientIdentity, bundle: TrustBundle, *, somebody_waits: bool) -> Connection:
+    """A connection that nobody else uses, for the caller to close. Raises as :func:`context_for`."""
+    longest = PATIENCE if somebody_waits else float("inf")
     timeouts = Timeouts(
         connect=min(settings.MESH_CONNECT_TIMEOUT, longest),
         read=min(settings.MESH_READ_TIMEOUT, longest),
     )
     retry = RetryPolicy(attempts=1 if somebody_waits else 2)
-    return Connection(base_url, ssl_context=context, timeouts=timeouts, retry=retry)
+    context = context_for(identity, bundle)
+    return Connection(settings.MESH_URLS[identity.environment], ssl_context=context, timeouts=timeouts, retry=retry)
 
 
 def forget_all() -> None:

@@ -114,6 +114,33 @@ def poll_now(*, actor: Actor, mailbox: Mailbox) -> str:
     return f"{mailbox} is due now. A worker polls it within seconds; this page shows the outcome by itself."
 
 
+def note_check(*, actor: Actor, mailbox: Mailbox) -> None:
+    """Records that somebody has the connection of ``mailbox`` checked, before the first step of :mod:`mailboxes.doctor`."""
+    audit.record(actor=actor, action="mailbox.checked", target=mailbox, team=mailbox.team)
+
+
+def take_listing(mailbox: Mailbox) -> str:
+    """Takes the next listing for a check of the connection: '' when it may be asked for now, else why not.
+
+    The next poll comes no earlier than the gap after it (promise P5).
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        mailbox = Mailbox.objects.select_for_update(of=("self",)).defer("password").get(pk=mailbox.pk)
+        if mailbox.mode == Mode.PAUSED:
+            return "This mailbox is paused, so its inbox is not listed."
+        if mailbox.lease_until is not None and mailbox.lease_until > now:
+            return "This mailbox is being polled right now, so its inbox is not listed a second time."
+        if mailbox.last_listed_at is not None and now - mailbox.last_listed_at < _gap(mailbox):
+            return (
+                f"The inbox was listed at {london(mailbox.last_listed_at)}. MESH asks clients to leave time between listings, "
+                "so it was not listed again."
+            )
+        later = max(mailbox.next_poll_at, now + _gap(mailbox))
+        Mailbox.objects.filter(pk=mailbox.pk).update(last_listed_at=now, next_poll_at=later)
+    return ""
+
+
 def bring_forward(mailbox: Mailbox) -> None:
     """Makes the next poll as early as the gap allows, for an act that waits for it."""
     earliest = _earliest_poll(mailbox)

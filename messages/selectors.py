@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Max, Min, Q, QuerySet
+from django.utils import timezone
 
 from mailboxes.models import Mailbox, Mode
 from meshportal.accounts.models import Team
@@ -149,6 +150,13 @@ def acks_of(message: Message) -> list[Ack]:
 def acknowledged_by(message: Message) -> Message | None:
     """The sent message that ``message``, an acknowledgement, was paired with."""
     return Message.objects.filter(team_id=message.team_id, acks__message=message).only("mesh_id", "local_id").first()
+
+
+def workflows_received(mailbox: Mailbox, *, most: int = 5) -> list[str]:
+    """The workflows that came to ``mailbox`` in the last 30 days, the latest first."""
+    recent = Message.objects.filter(mailbox=mailbox, direction=Direction.IN, seen_at__gte=timezone.now() - timedelta(days=30))
+    rows = recent.exclude(workflow_id="").order_by().values("workflow_id").annotate(last=Max("seen_at")).order_by("-last")
+    return [row["workflow_id"] for row in rows[:most]]
 
 
 # --- Bulk resends -------------------------------------------------------------------------------------------------------

@@ -297,4 +297,8 @@ document.addEventListener("visibilitychange", () => {
 });
 for (const kind of ["pointerdown", "keydown"]) document.addEventListener(kind, awake, { passive: true });
 
+// A page that comes in pieces is spoken of once, when its last piece is there: scripts of this kind run only then.
+const outcome = document.querySelector("[data-announce-once]");
+if (outcome) announce(outcome.textContent);
+
 root.dataset.scripts = "ready";

@@ -1,0 +1,1 @@
+"""The connection doctor against servers in every bad state."""
