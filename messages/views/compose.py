@@ -27,6 +27,8 @@ from messages.models import Composed, ResendPolicy
 from messages.views.detail import address
 
 CUT = "The upload ended before the file did. Nothing of it was kept: add the file again."
+UNREADABLE = "The upload could not be read. Nothing of it was kept: add the file again."
+BUSY = "Too many files are being added at this moment. Nothing was kept: add yours again in a few minutes."
 NO_FILE = "Choose the file that is to be sent."
 NO_STORAGE = "The portal could not keep the file: its storage failed. Tell whoever runs the portal."
 
@@ -168,6 +170,10 @@ class Upload(ComposedAct):
             return self._not(compose.too_large())
         except uploads.UploadCut:
             return self._not(CUT)
+        except uploads.Unreadable:
+            return self._not(UNREADABLE)
+        except uploads.TooMany:
+            return self._not(BUSY)
         except uploads.NoFile:
             return self._not(NO_FILE)
         except ValidationError as error:

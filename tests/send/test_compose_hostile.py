@@ -1,0 +1,181 @@
+"""Sending from the browser against whoever means harm, and what is slow, breaks or happens in the same moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from mailboxes.models import Mailbox
+from meshportal.web import uploads
+from messages.models import Composed
+from tests.double import Double
+from tests.send.test_compose import at, begin, browser, kept_files
+
+__all__ = ["browser"]
+pytestmark = pytest.mark.django_db
+
+FILE = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.pdf"\r\n\r\na letter\r\n'
+SCRIPTED = {"Accept": "application/json"}
+
+
+def raw(browser: Client, composed: Composed, body: bytes, kind: str = "multipart/form-data; boundary=b", **more: Any) -> Any:
+    return browser.post(at("composed-file", composed), body, content_type=kind, headers=SCRIPTED, **more)
+
+
+def part(disposition: bytes, body: bytes = b"a letter", more: bytes = b"") -> bytes:
+    return b"--b\r\nContent-Disposition: " + disposition + b"\r\n" + more + b"\r\n" + body + b"\r\n"
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize(
+    "body",
+    [
+        FILE + part(b'form-data; name="more"', b"x" * 1_100_000) + b"--b--\r\n",
+        FILE + b"".join(part(b'form-data; name="more"', b"") for _ in range(1100)) + b"--b--\r\n",
+        FILE + b"".join(part(b'form-data; name="more"; filename="b"', b"") for _ in range(110)) + b"--b--\r\n",
+        FILE + part(b'form-data; name="more"', b"", b"X-Long: " + b"x" * 100_000 + b"\r\n") + b"--b--\r\n",
+        FILE + part(b"form-data; name*=a; name*0*=b", b"") + b"--b--\r\n",
+        part(b'form-data; name="file"; filename*=a; filename*0*=b') + b"--b--\r\n",
+        part(b'form-data; name="file"; filename="a"', b"a?b=", b"Content-Transfer-Encoding: base64\r\n") + b"--b--\r\n",
+    ],
+)
+def test_a_form_that_cannot_be_read_gets_a_sentence_and_its_file_is_not_kept(
+    double: Double, box: Mailbox, browser: Client, body: bytes
+) -> None:
+    composed = begin(browser, box)
+    before = kept_files()
+    answer = raw(browser, composed, body)
+    assert (answer.status_code, bool(answer.json()["sentence"])) == (422, True)
+    assert kept_files() == before
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", "multipart/form-data; boundary=b"),
+        (FILE, "multipart/form-data"),
+        (FILE, "multipart/form-data; boundary=" + "b" * 300),
+        (FILE, "multipart/mixed; boundary=b"),
+        (FILE, "text/plain"),
+        (b"file=a+letter", "application/x-www-form-urlencoded"),
+        (b"x" * 1_100_000, "application/x-www-form-urlencoded"),
+        (FILE, "application/x-www-form-urlencoded; charset=latin-1"),
+        (part(b'form-data; name="file"') + b"--b--\r\n", "multipart/form-data; boundary=b"),
+        (part(b'form-data; name="file"; filename=""') + b"--b--\r\n", "multipart/form-data; boundary=b"),
+        (part(b'form-data; name="file"; filename="..\\\\.."') + b"--b--\r\n", "multipart/form-data; boundary=b"),
+        (b"\x00" * 3000, "multipart/form-data; boundary=b"),
+    ],
+)
+def test_what_is_no_form_with_a_file_gets_a_sentence(
+    double: Double, box: Mailbox, browser: Client, body: bytes, kind: str
+) -> None:
+    composed = begin(browser, box)
+    answer = raw(browser, composed, body, kind)
+    assert (answer.status_code, bool(answer.json()["sentence"])) == (422, True)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("length", ["garbage", "-5", "1e3", "٣", "9" * 5000])
+def test_a_length_that_is_none_gets_a_sentence(double: Double, box: Mailbox, browser: Client, length: str) -> None:
+    composed = begin(browser, box)
+    answer = raw(browser, composed, FILE + b"--b--\r\n", CONTENT_LENGTH=length)
+    assert (answer.status_code, bool(answer.json()["sentence"])) == (422, True)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("name", [b"a\x00b.pdf", b"&#0;.pdf", b"x" * 290, b"\xff\xfe.pdf", b"O\xe2\x80\x99Neil.pdf", b" .pdf "])
+def test_a_strange_name_is_kept_or_refused_with_a_sentence(double: Double, box: Mailbox, browser: Client, name: bytes) -> None:
+    composed = begin(browser, box)
+    before = kept_files()
+    answer = raw(browser, composed, part(b'form-data; name="file"; filename="' + name + b'"') + b"--b--\r\n")
+    assert answer.status_code in (200, 422)
+    assert kept_files() - before == (1 if answer.status_code == 200 else 0)
+
+
+def test_two_files_are_the_first(double: Double, box: Mailbox, browser: Client) -> None:
+    composed = begin(browser, box)
+    before = kept_files()
+    other = part(b'form-data; name="file"; filename="b.pdf"', b"another letter")
+    assert raw(browser, composed, FILE + other + b"--b--\r\n").status_code == 200
+    composed.refresh_from_db()
+    assert (composed.file_name, composed.size, kept_files() - before) == ("a.pdf", 8, 1)
+
+
+class Line:
+    """What the web server reads from: ``body``, then whatever happens at its end."""
+
+    def __init__(self, body: bytes, at_the_end: Callable[[], Any]) -> None:
+        self._left = body
+        self._at_the_end = at_the_end
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._left:
+            self._at_the_end()
+        taken, self._left = self._left[: max(size, 0)], self._left[max(size, 0) :]
+        return taken
+
+    readline = read
+
+
+def silent() -> None:
+    raise TimeoutError("timed out")
+
+
+class Socket:
+    """Of gunicorn: it remembers how long it may be silent."""
+
+    patience: float | None = None
+
+    def settimeout(self, seconds: float | None) -> None:
+        self.patience = seconds
+
+
+def streamed(browser: Client, composed: Composed, body: bytes, at_the_end: Callable[[], Any], **more: Any) -> Any:
+    given: dict[str, Any] = {"wsgi.input": Line(body, at_the_end), "CONTENT_LENGTH": "1000000", **more}
+    return raw(browser, composed, b"x", **given)
+
+
+def test_who_falls_silent_is_given_up_and_told_so(double: Double, box: Mailbox, browser: Client) -> None:
+    """Also where the cross-site check is made, which takes such a form for one without its token."""
+    composed = begin(browser, box)
+    before, socket = kept_files(), Socket()
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = browser.cookies
+    strict.get(at("composed", composed))
+    begun = FILE[:-2] + b"x" * 100_000
+    for one, body in ((browser, begun), (strict, begun), (browser, FILE + part(b'form-data; name="more"', b"x" * 100_000))):
+        answer = streamed(one, composed, body, silent, **{"gunicorn.socket": socket})
+        assert (answer.status_code, answer.json()["sentence"][:36]) == (422, "The upload ended before the file did")
+    assert socket.patience == uploads.SILENCE
+    assert kept_files() == before
+
+
+def test_uploads_leave_threads_for_the_pages(
+    double: Double, box: Mailbox, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = begin(browser, box)
+    places = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(uploads, "_places", places)
+    with places:
+        assert "Too many files" in raw(browser, composed, FILE + b"--b--\r\n").json()["sentence"]
+    streamed(browser, composed, FILE[:-2], silent)
+    assert raw(browser, composed, FILE + b"--b--\r\n").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_connection_to_the_database_is_held_while_a_file_comes_in(double: Double, box: Mailbox, browser: Client) -> None:
+    """Hours later a firewall would have forgotten it, and the file with it."""
+    composed = begin(browser, box)
+    held = []
+    rest = FILE + b"--b--\r\n"
+    line = Line(rest, lambda: held.append(connection.connection))
+    given: dict[str, Any] = {"wsgi.input": line, "CONTENT_LENGTH": str(len(rest) + 1)}
+    answer = raw(browser, composed, b"x", **given)
+    assert answer.status_code == 200
+    assert held[0] is None
