@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
@@ -14,6 +16,7 @@ from mailboxes.models import Mailbox
 from meshportal.web import uploads
 from messages.models import Composed
 from tests.double import Double
+from tests.send.conftest import BOX, WORKFLOW
 from tests.send.test_compose import at, begin, browser, kept_files
 
 __all__ = ["browser"]
@@ -179,3 +182,10 @@ def test_no_connection_to_the_database_is_held_while_a_file_comes_in(double: Dou
     answer = raw(browser, composed, b"x", **given)
     assert answer.status_code == 200
     assert held[0] is None
+
+
+def test_the_command_says_that_an_empty_recipient_is_none(double: Double, box: Mailbox, tmp_path: Path) -> None:
+    letter = tmp_path / "letter.txt"
+    letter.write_bytes(b"a letter")
+    with pytest.raises(CommandError, match="recipient's mailbox ID"):
+        call_command("send", BOX, str(letter), "--to", "", "--workflow", WORKFLOW)
