@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -33,19 +33,32 @@ from mailboxes.models import Mailbox
 from meshportal.audit.actors import Actor
 from meshportal.core import payloads
 from meshportal.core.acts import Refused
+from meshportal.core.crypto import CannotUnseal
 from messages import outbox, recipients
-from messages.models import Composed, Message
+from messages.models import Composed, Message, Payload
 
 KEPT_FOR = timedelta(days=1)
+UNREADABLE = (
+    "The subject cannot be opened with the portal’s keys. Ask whoever runs the portal to put the missing key back into "
+    "MESHPORTAL_KEYS; or whoever began the message writes the subject again."
+)
 GONE = "This message was sent, changed or discarded in another window. Look among the sent messages."
 
 
-def draft_of(composed: Composed) -> outbox.Draft:
+def subject_of(composed: Composed) -> str:
+    """Its subject, or ''. Raises Refused where the portal's keys do not open it."""
+    try:
+        return composed.subject or ""
+    except CannotUnseal:
+        raise Refused(UNREADABLE) from None
+
+
+def draft_of(composed: Composed, *, subject: str = "") -> outbox.Draft:
     """What the outbox is given."""
     return outbox.Draft(
         recipient=composed.recipient,
         workflow_id=composed.workflow_id,
-        subject=composed.subject or "",
+        subject=subject,
         local_id=composed.local_id,
         file_name=composed.file_name,
         content_type=composed.content_type,
@@ -105,6 +118,15 @@ def storage_key(composed: Composed) -> str:
     return f"{composed.mailbox.environment}/{composed.mailbox_id}/{name[:2]}/{name}.age"
 
 
+def take_up(composed: Composed) -> None:
+    """Keeps the sweep away while a file comes in, which may take hours.
+
+    One that somebody worked on lately stays as it is: its version is that of pages which wait for their button.
+    """
+    now = timezone.now()
+    Composed.objects.filter(pk=composed.pk, updated_at__lt=now - KEPT_FOR / 2).update(updated_at=now)
+
+
 def attach(*, composed: Composed, kept: payloads.Stored, file_name: str) -> Composed:
     """Gives it the file that was kept, in place of one that was there; ``file_name`` counts where none was given.
 
@@ -122,7 +144,9 @@ def attach(*, composed: Composed, kept: payloads.Stored, file_name: str) -> Comp
             held.size, held.stored_size = kept.size, kept.stored_size
             held.save()
     except BaseException:
-        payloads.delete(kept.key)
+        # A commit whose answer was lost has happened all the same, and the message may even be sent by now.
+        if not any(rows.filter(storage_key=kept.key).exists() for rows in (Composed.objects, Payload.objects)):
+            payloads.delete(kept.key)
         raise
     if before:
         payloads.delete(before)
@@ -171,33 +195,45 @@ def send(*, actor: Actor, composed: Composed, again: outbox.Again | None = None,
     return outbox.put(
         actor=actor,
         mailbox=composed.mailbox,
-        draft=draft_of(composed),
+        draft=draft_of(composed, subject=subject_of(composed)),
         body=kept,
         again=again,
         alongside=no_longer_composed,
+        # So that whoever presses the button again is led to the message.
+        pk=composed.pk,
     )
 
 
-def discard(composed: Composed) -> None:
-    """Takes it away with its file. Nothing when it is gone already."""
+def discard(composed: Composed, *, untouched_since: datetime | None = None) -> None:
+    """Takes it away with its file. Nothing when it is gone already, or was worked on after ``untouched_since``."""
+    rows = Composed.objects.filter(pk=composed.pk)
+    if untouched_since is not None:
+        rows = rows.filter(updated_at__lt=untouched_since)
     with transaction.atomic():
-        rows = Composed.objects.filter(pk=composed.pk).select_for_update()
-        keys = [key for key in rows.values_list("storage_key", flat=True) if key]
-        Composed.objects.filter(pk=composed.pk).delete()
+        keys = list(rows.select_for_update().values_list("storage_key", flat=True))
+        rows.delete()
     for key in keys:
-        payloads.delete(key)
+        if key:
+            payloads.delete(key)
 
 
 def sweep() -> int:
-    """Takes away what nobody has worked on for a day; gives how many."""
-    old = list(Composed.objects.filter(updated_at__lt=timezone.now() - KEPT_FOR).only("pk"))
+    """Takes away what nobody has worked on for a day; gives how many there were."""
+    since = timezone.now() - KEPT_FOR
+    old = list(Composed.objects.filter(updated_at__lt=since).only("pk"))
     for composed in old:
-        discard(composed)
+        discard(composed, untouched_since=since)
     return len(old)
 
 
 def _held(composed: Composed) -> Composed:
-    found = Composed.objects.select_for_update(of=("self",)).select_related("mailbox").filter(pk=composed.pk).first()
+    found = (
+        Composed.objects.select_for_update(of=("self",))
+        .select_related("mailbox")
+        .defer("subject", "mailbox__password")
+        .filter(pk=composed.pk)
+        .first()
+    )
     if found is None:
         raise Refused(GONE)
     return found

@@ -122,11 +122,13 @@ def put(
     body: Iterable[bytes] | payloads.Stored,
     again: Again | None = None,
     alongside: Callable[[Message], None] | None = None,
+    pk: uuid.UUID | None = None,
 ) -> Message:
     """Keeps ``body`` and queues a message from ``mailbox``; the sender takes it from there.
 
     A body that is kept already is the message's from the commit on; until then, and when it is refused, the caller's.
     ``alongside`` writes what must be committed together with the message; when it raises, nothing is queued.
+    ``pk`` is the key that the message is to have.
 
     Raises ValidationError by field (an empty body under ``file``), Refused when the same was sent within 30 days and
     ``again`` is not given, or the workflow's rule forbids it all the same, payloads.StorageFailed. Nothing is kept then.
@@ -138,6 +140,7 @@ def put(
         # Before the body is read: there may be a lot of it.
         _permit(workflow, draft, earlier, again)
     message = Message(
+        pk=pk or uuid.uuid4(),
         team_id=mailbox.team_id,
         mailbox=mailbox,
         environment=mailbox.environment,
@@ -205,7 +208,8 @@ def put(
                 },
             )
     except BaseException:
-        if kept is not body:
+        # A commit whose answer was lost has happened all the same.
+        if kept is not body and not Payload.objects.filter(storage_key=kept.key).exists():
             payloads.delete(kept.key)
         raise
     return message

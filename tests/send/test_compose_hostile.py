@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection, transaction
+from django.db.models import F
 from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 
 from mailboxes.models import Mailbox
+from meshportal.core import payloads
 from meshportal.web import uploads
-from messages.models import Composed
+from messages import compose
+from messages.models import Composed, Message
 from tests.double import Double
-from tests.send.conftest import BOX, WORKFLOW
-from tests.send.test_compose import at, begin, browser, kept_files
+from tests.send.conftest import BOX, WORKFLOW, Put
+from tests.send.test_compose import at, begin, browser, fields, kept_files, send, upload
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.django_db
@@ -182,6 +192,106 @@ def test_no_connection_to_the_database_is_held_while_a_file_comes_in(double: Dou
     answer = raw(browser, composed, b"x", **given)
     assert answer.status_code == 200
     assert held[0] is None
+
+
+@contextmanager
+def answer_of_the_commit_lost() -> Iterator[None]:
+    with transaction.atomic():
+        yield
+    raise OperationalError("server closed the connection unexpectedly")
+
+
+@pytest.mark.parametrize("module", ["compose", "outbox"])
+def test_a_file_that_a_committed_row_names_is_never_deleted(
+    double: Double, box: Mailbox, put: Put, browser: Client, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """A commit whose answer is lost has happened all the same."""
+    composed = begin(browser, box)
+    monkeypatch.setattr(f"messages.{module}.transaction", SimpleNamespace(atomic=answer_of_the_commit_lost))
+    with pytest.raises(OperationalError):
+        if module == "compose":
+            kept = payloads.write(compose.storage_key(composed), [b"a letter"])
+            compose.attach(composed=composed, kept=kept, file_name="a.pdf")
+        else:
+            put(b"another letter")
+    monkeypatch.undo()
+    key = Composed.objects.get().storage_key if module == "compose" else Message.objects.get().payload.storage_key
+    assert payloads.exists(key)
+
+
+def test_a_long_upload_is_not_swept_away_under_the_person(double: Double, box: Mailbox, browser: Client) -> None:
+    composed = begin(browser, box)
+    Composed.objects.update(updated_at=timezone.now() - timedelta(hours=23))
+
+    def five_hours_pass() -> None:
+        Composed.objects.update(updated_at=F("updated_at") - timedelta(hours=5))
+        assert compose.sweep() == 0
+
+    rest = FILE + b"--b--\r\n"
+    answer = streamed(browser, composed, rest, five_hours_pass, CONTENT_LENGTH=str(len(rest) + 1))
+    assert answer.json() == {"next": at("composed", composed)}
+
+
+def test_what_somebody_took_up_again_meanwhile_is_not_swept(
+    double: Double, box: Mailbox, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = begin(browser, box)
+    upload(browser, composed)
+    Composed.objects.update(updated_at=timezone.now() - timedelta(hours=25))
+    discard = compose.discard
+
+    def meanwhile(*args: Any, **given: Any) -> Any:
+        upload(browser, composed, b"another letter")
+        return discard(*args, **given)
+
+    monkeypatch.setattr(compose, "discard", meanwhile)
+    compose.sweep()
+    assert payloads.exists(Composed.objects.get().storage_key)
+
+
+def test_a_subject_that_cannot_be_opened_is_said_and_the_rest_works(
+    double: Double, box: Mailbox, browser: Client, settings: Any
+) -> None:
+    composed = begin(browser, box)
+    settings.MESHPORTAL_KEYS = [Fernet.generate_key().decode()]
+    assert upload(browser, composed).status_code == 302
+    assert "cannot be opened" in browser.get(at("composed", composed)).content.decode()
+    answer = browser.post(at("composed-send", composed), {"version": version(composed), "meant": "on"})
+    assert (answer.status_code, "cannot be opened" in answer.content.decode()) == (422, True)
+    assert not Message.objects.exists()
+    assert browser.get(at("composed-details", composed)).status_code == 200
+    browser.post(at("composed-details", composed), fields(box, subject="written again"))
+    assert "written again" in browser.get(at("composed", composed)).content.decode()
+    Composed.objects.update(subject="sealed with this key")
+    settings.MESHPORTAL_KEYS = [Fernet.generate_key().decode()]
+    assert browser.post(at("composed-discard", composed)).status_code == 302
+    assert not Composed.objects.exists()
+
+
+def version(composed: Composed) -> str:
+    return Composed.objects.values_list("updated_at", flat=True).get(pk=composed.pk).isoformat()
+
+
+def test_a_second_press_of_the_button_leads_to_the_message(double: Double, box: Mailbox, browser: Client) -> None:
+    composed = begin(browser, box)
+    upload(browser, composed)
+    first = send(browser, composed, meant="on")
+    message = Message.objects.get()
+    for again in (True, False):
+        answer = browser.post(at("composed-send", composed)) if again else browser.get(at("composed", composed))
+        assert answer["Location"] == first["Location"]
+        assert "It was not sent a second time" in browser.get(answer["Location"]).content.decode()
+    assert Message.objects.get() == message
+
+
+def test_only_the_team_is_led_to_what_was_sent(
+    double: Double, box: Mailbox, browser: Client, mailbox: Any, message: Any, other_team: Any
+) -> None:
+    theirs = message(mailbox=mailbox(team=other_team, mailbox_id="RH8HC001"), direction="out", state="accepted")
+    for key in (theirs.pk, uuid.uuid4()):
+        there = {"team": box.team.slug, "pk": key}
+        assert browser.get(reverse("messages:composed", kwargs=there)).status_code == 404
+        assert browser.post(reverse("messages:composed-send", kwargs=there)).status_code == 404
 
 
 def test_the_command_says_that_an_empty_recipient_is_none(double: Double, box: Mailbox, tmp_path: Path) -> None:
