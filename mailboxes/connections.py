@@ -101,9 +101,12 @@ def _make(identity: ClientIdentity, bundle: TrustBundle, base_url: str, *, someb
         check_common_name=settings.MESH_CHECK_COMMON_NAME,
     )
     longest = _PATIENCE if somebody_waits else float("inf")
+    usual = Timeouts()
     timeouts = Timeouts(
         connect=min(settings.MESH_CONNECT_TIMEOUT, longest),
         read=min(settings.MESH_READ_TIMEOUT, longest),
+        pool=min(usual.pool, longest),
+        slow_after=min(usual.slow_after, longest),
     )
     retry = RetryPolicy(attempts=1 if somebody_waits else 2)
     return Connection(base_url, ssl_context=context, timeouts=timeouts, retry=retry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +21,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from mailboxes import connections
 from mailboxes.models import Mailbox
 from meshportal.core import payloads
 from meshportal.web import uploads
 from messages import compose
 from messages.models import Composed, Message
-from tests.double import Double
+from tests.double import Double, faults
 from tests.send.conftest import BOX, WORKFLOW, Put
 from tests.send.test_compose import at, begin, browser, fields, kept_files, send, upload
 
@@ -299,3 +301,23 @@ def test_the_command_says_that_an_empty_recipient_is_none(double: Double, box: M
     letter.write_bytes(b"a letter")
     with pytest.raises(CommandError, match="recipient's mailbox ID"):
         call_command("send", BOX, str(letter), "--to", "", "--workflow", WORKFLOW)
+
+
+def test_a_name_that_no_column_holds_stops_nothing(double: Double, box: Mailbox, browser: Client) -> None:
+    double.add_mailbox("RH8HC001", ods_code="RH8", name="Ward\x00 1 \ud800\u202eB" + "x" * 400, workflows={WORKFLOW})
+    for given in ({"recipient": "", "ods_code": "RH8"}, {"recipient": "RH8HC001"}):
+        Composed.objects.all().delete()
+        name = begin(browser, box, **given).recipient_name
+        assert (name.startswith("Ward"), name.isprintable(), len(name) <= 300) == (True, True, True)
+
+
+def test_an_answer_that_drips_does_not_hold_the_person(
+    double: Double, box: Mailbox, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_PATIENCE", 0.6)
+    connections.forget_all()
+    double.faults.add(match={"route": "search"}, action=faults.drip(block=1, interval=0.2), times=None)
+    began = time.monotonic()
+    assert begin(browser, box).known == Composed.Known.NOT_ASKED
+    assert time.monotonic() - began < 5
+    connections.forget_all()
