@@ -161,15 +161,18 @@ def put(
             raise ValidationError({"file": "The file is empty. MESH takes no message without a body."})
         if kept.size > settings.MESH_MAX_MESSAGE_BYTES:
             raise ValidationError({"file": "The file is larger than the portal is set to send (MESHPORTAL_MAX_MESSAGE_MB)."})
-        if earlier is None and (earlier := twin(mailbox, draft, kept.sha256)) is not None:
-            _permit(workflow, draft, earlier, again)
-        reason = again.reason.strip() if again and earlier else ""
-        asked_by = again.asked_by.strip()[:150] if again and earlier else ""
         names = acks.names_of(kept) if workflow.ack_workflow_id else frozenset()
         message.size = kept.size
         chunk_size = chunk_bytes(mailbox)
         message.chunk_count = max(1, -(-kept.size // chunk_size))
         with transaction.atomic():
+            if earlier is None:
+                # One at a time, or two people who send the same document in the same moment miss each other's.
+                Workflow.objects.select_for_update(no_key=True).filter(pk=workflow.pk).first()
+                if (earlier := twin(mailbox, draft, kept.sha256)) is not None:
+                    _permit(workflow, draft, earlier, again)
+            reason = again.reason.strip() if again and earlier else ""
+            asked_by = again.asked_by.strip()[:150] if again and earlier else ""
             if again is not None and again.of is not None:
                 _hold_for_resend(again.of, once=again.once)
             records.add_all([message], kind="queued", actor=actor.label)

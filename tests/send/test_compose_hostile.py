@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,11 +24,12 @@ from django.utils import timezone
 from mailboxes import connections
 from mailboxes.models import Mailbox
 from meshportal.core import payloads
+from meshportal.core.acts import Refused
 from meshportal.web import uploads
-from messages import compose
+from messages import compose, outbox
 from messages.models import Composed, Message
 from tests.double import Double, faults
-from tests.send.conftest import BOX, WORKFLOW, Put
+from tests.send.conftest import ACTOR, BOX, WORKFLOW, Put
 from tests.send.test_compose import at, begin, browser, fields, kept_files, send, upload
 
 __all__ = ["browser"]
@@ -321,3 +322,37 @@ def test_an_answer_that_drips_does_not_hold_the_person(
     assert begin(browser, box).known == Composed.Known.NOT_ASKED
     assert time.monotonic() - began < 5
     connections.forget_all()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_document_composed_twice_goes_once(
+    double: Double, box: Mailbox, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people in the same moment: neither is asked for a reason before the other's is queued."""
+    for _ in range(2):
+        answer = browser.post(reverse("messages:compose", kwargs={"team": box.team.slug}), fields(box))
+        upload(browser, Composed.objects.get(pk=answer["Location"].rstrip("/").rpartition("/")[2]))
+    both, refusals, twin = threading.Barrier(2), [], outbox.twin
+
+    def looked(*args: Any) -> Message | None:
+        found = twin(*args)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(1)
+        return found
+
+    def press(one: Composed) -> None:
+        try:
+            compose.send(actor=ACTOR, composed=one, meant=True)
+        except Refused as refusal:
+            refusals.append(str(refusal))
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(outbox, "twin", looked)
+    threads = [threading.Thread(target=press, args=[one]) for one in Composed.objects.select_related("mailbox__team")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (Message.objects.count(), len(refusals)) == (1, 1)
+    assert "The same document went to" in refusals[0]
