@@ -119,9 +119,12 @@ def context_for(identity: ClientIdentity, bundle: TrustBundle) -> ssl.SSLContext
 def fresh(identity: ClientIdentity, bundle: TrustBundle, *, somebody_waits: bool) -> Connection:
     """A connection that nobody else uses, for the caller to close. Raises as :func:`context_for`."""
     longest = PATIENCE if somebody_waits else float("inf")
+    usual = Timeouts()
     timeouts = Timeouts(
         connect=min(settings.MESH_CONNECT_TIMEOUT, longest),
         read=min(settings.MESH_READ_TIMEOUT, longest),
+        pool=min(usual.pool, longest),
+        slow_after=min(usual.slow_after, longest),
     )
     retry = RetryPolicy(attempts=1 if somebody_waits else 2)
     context = context_for(identity, bundle)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -30,22 +30,36 @@ from django.db import transaction
 from django.utils import timezone
 
 from mailboxes.models import Mailbox
+from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
 from meshportal.core import payloads
 from meshportal.core.acts import Refused
+from meshportal.core.crypto import CannotUnseal
 from messages import outbox, recipients
-from messages.models import Composed, Message
+from messages.models import Composed, Message, Payload
 
 KEPT_FOR = timedelta(days=1)
+UNREADABLE = (
+    "The subject cannot be opened with the portal’s keys. Ask whoever runs the portal to put the missing key back into "
+    "MESHPORTAL_KEYS; or whoever began the message writes the subject again."
+)
 GONE = "This message was sent, changed or discarded in another window. Look among the sent messages."
 
 
-def draft_of(composed: Composed) -> outbox.Draft:
+def subject_of(composed: Composed) -> str:
+    """Its subject, or ''. Raises Refused where the portal's keys do not open it."""
+    try:
+        return composed.subject or ""
+    except CannotUnseal:
+        raise Refused(UNREADABLE) from None
+
+
+def draft_of(composed: Composed, *, subject: str = "") -> outbox.Draft:
     """What the outbox is given."""
     return outbox.Draft(
         recipient=composed.recipient,
         workflow_id=composed.workflow_id,
-        subject=composed.subject or "",
+        subject=subject,
         local_id=composed.local_id,
         file_name=composed.file_name,
         content_type=composed.content_type,
@@ -85,13 +99,16 @@ def save(*, actor: Actor, mailbox: Mailbox, composed: Composed | None = None, od
     }
     if "subject" in given:
         given["subject"] = given["subject"] or None
-    if composed is None:
-        return Composed.objects.create(team_id=mailbox.team_id, made_by=actor.label[:300], author=actor.id, **given)
     with transaction.atomic():
+        if composed is None:
+            made = Composed.objects.create(team_id=mailbox.team_id, made_by=actor.label[:300], author=actor.id, **given)
+            _record(actor, "message.composed", made)
+            return made
         held = _held(composed)
         for field, value in given.items():
             setattr(held, field, value)
         held.save()
+        _record(actor, "message.composed", held)
     return held
 
 
@@ -105,7 +122,16 @@ def storage_key(composed: Composed) -> str:
     return f"{composed.mailbox.environment}/{composed.mailbox_id}/{name[:2]}/{name}.age"
 
 
-def attach(*, composed: Composed, kept: payloads.Stored, file_name: str) -> Composed:
+def take_up(composed: Composed) -> None:
+    """Keeps the sweep away while a file comes in, which may take hours.
+
+    One that somebody worked on lately stays as it is: its version is that of pages which wait for their button.
+    """
+    now = timezone.now()
+    Composed.objects.filter(pk=composed.pk, updated_at__lt=now - KEPT_FOR / 2).update(updated_at=now)
+
+
+def attach(*, actor: Actor, composed: Composed, kept: payloads.Stored, file_name: str) -> Composed:
     """Gives it the file that was kept, in place of one that was there; ``file_name`` counts where none was given.
 
     Raises ValidationError (an empty file under ``file``) and Refused when it was sent meanwhile: the file is away then.
@@ -121,8 +147,11 @@ def attach(*, composed: Composed, kept: payloads.Stored, file_name: str) -> Comp
             held.storage_key, held.sha256 = kept.key, kept.sha256
             held.size, held.stored_size = kept.size, kept.stored_size
             held.save()
+            _record(actor, "message.file_added", held)
     except BaseException:
-        payloads.delete(kept.key)
+        # A commit whose answer was lost has happened all the same, and the message may even be sent by now.
+        if not any(rows.filter(storage_key=kept.key).exists() for rows in (Composed.objects, Payload.objects)):
+            payloads.delete(kept.key)
         raise
     if before:
         payloads.delete(before)
@@ -171,33 +200,54 @@ def send(*, actor: Actor, composed: Composed, again: outbox.Again | None = None,
     return outbox.put(
         actor=actor,
         mailbox=composed.mailbox,
-        draft=draft_of(composed),
+        draft=draft_of(composed, subject=subject_of(composed)),
         body=kept,
         again=again,
         alongside=no_longer_composed,
+        # So that whoever presses the button again is led to the message.
+        pk=composed.pk,
     )
 
 
-def discard(composed: Composed) -> None:
-    """Takes it away with its file. Nothing when it is gone already."""
+def discard(*, actor: Actor, composed: Composed, untouched_since: datetime | None = None) -> None:
+    """Takes it away with its file. Nothing when it is gone already, or was worked on after ``untouched_since``."""
+    rows = Composed.objects.filter(pk=composed.pk)
+    if untouched_since is not None:
+        rows = rows.filter(updated_at__lt=untouched_since)
     with transaction.atomic():
-        rows = Composed.objects.filter(pk=composed.pk).select_for_update()
-        keys = [key for key in rows.values_list("storage_key", flat=True) if key]
-        Composed.objects.filter(pk=composed.pk).delete()
+        keys = list(rows.select_for_update().values_list("storage_key", flat=True))
+        if rows.delete()[0]:
+            _record(actor, "message.unsent_discarded", composed)
     for key in keys:
-        payloads.delete(key)
+        if key:
+            payloads.delete(key)
 
 
 def sweep() -> int:
-    """Takes away what nobody has worked on for a day; gives how many."""
-    old = list(Composed.objects.filter(updated_at__lt=timezone.now() - KEPT_FOR).only("pk"))
+    """Takes away what nobody has worked on for a day; gives how many there were."""
+    since = timezone.now() - KEPT_FOR
+    old = list(
+        Composed.objects.filter(updated_at__lt=since).select_related("team", "mailbox").defer("subject", "mailbox__password")
+    )
     for composed in old:
-        discard(composed)
+        discard(actor=Actor.system("sweep"), composed=composed, untouched_since=since)
     return len(old)
 
 
 def _held(composed: Composed) -> Composed:
-    found = Composed.objects.select_for_update(of=("self",)).select_related("mailbox").filter(pk=composed.pk).first()
+    found = (
+        Composed.objects.select_for_update(of=("self",))
+        .select_related("mailbox")
+        .defer("subject", "mailbox__password")
+        .filter(pk=composed.pk)
+        .first()
+    )
     if found is None:
         raise Refused(GONE)
     return found
+
+
+def _record(actor: Actor, action: str, composed: Composed) -> None:
+    file = {"bytes": composed.size, "sha256": composed.sha256} if composed.sha256 else {}
+    said = {"mailbox": composed.mailbox.mailbox_id, "recipient": composed.recipient, "workflow_id": composed.workflow_id}
+    audit.record(actor=actor, action=action, target=composed, team=composed.team, after={**said, **file})

@@ -122,11 +122,13 @@ def put(
     body: Iterable[bytes] | payloads.Stored,
     again: Again | None = None,
     alongside: Callable[[Message], None] | None = None,
+    pk: uuid.UUID | None = None,
 ) -> Message:
     """Keeps ``body`` and queues a message from ``mailbox``; the sender takes it from there.
 
     A body that is kept already is the message's from the commit on; until then, and when it is refused, the caller's.
     ``alongside`` writes what must be committed together with the message; when it raises, nothing is queued.
+    ``pk`` is the key that the message is to have.
 
     Raises ValidationError by field (an empty body under ``file``), Refused when the same was sent within 30 days and
     ``again`` is not given, or the workflow's rule forbids it all the same, payloads.StorageFailed. Nothing is kept then.
@@ -138,6 +140,7 @@ def put(
         # Before the body is read: there may be a lot of it.
         _permit(workflow, draft, earlier, again)
     message = Message(
+        pk=pk or uuid.uuid4(),
         team_id=mailbox.team_id,
         mailbox=mailbox,
         environment=mailbox.environment,
@@ -158,15 +161,18 @@ def put(
             raise ValidationError({"file": "The file is empty. MESH takes no message without a body."})
         if kept.size > settings.MESH_MAX_MESSAGE_BYTES:
             raise ValidationError({"file": "The file is larger than the portal is set to send (MESHPORTAL_MAX_MESSAGE_MB)."})
-        if earlier is None and (earlier := twin(mailbox, draft, kept.sha256)) is not None:
-            _permit(workflow, draft, earlier, again)
-        reason = again.reason.strip() if again and earlier else ""
-        asked_by = again.asked_by.strip()[:150] if again and earlier else ""
         names = acks.names_of(kept) if workflow.ack_workflow_id else frozenset()
         message.size = kept.size
         chunk_size = chunk_bytes(mailbox)
         message.chunk_count = max(1, -(-kept.size // chunk_size))
         with transaction.atomic():
+            if earlier is None:
+                # One at a time, or two people who send the same document in the same moment miss each other's.
+                Workflow.objects.select_for_update(no_key=True).filter(pk=workflow.pk).first()
+                if (earlier := twin(mailbox, draft, kept.sha256)) is not None:
+                    _permit(workflow, draft, earlier, again)
+            reason = again.reason.strip() if again and earlier else ""
+            asked_by = again.asked_by.strip()[:150] if again and earlier else ""
             if again is not None and again.of is not None:
                 _hold_for_resend(again.of, once=again.once)
             records.add_all([message], kind="queued", actor=actor.label)
@@ -205,7 +211,8 @@ def put(
                 },
             )
     except BaseException:
-        if kept is not body:
+        # A commit whose answer was lost has happened all the same.
+        if kept is not body and not Payload.objects.filter(storage_key=kept.key).exists():
             payloads.delete(kept.key)
         raise
     return message

@@ -94,7 +94,10 @@ def known(mailbox: Mailbox, recipient: str, workflow_id: str) -> tuple[Composed.
 
 def _ask(mailbox: Mailbox, call: Callable[[MeshClient], tuple[EndpointMatch, ...]]) -> tuple[EndpointMatch, ...]:
     try:
-        return call(connections.client_for(mailbox, somebody_waits=True))
+        found = call(connections.client_for(mailbox, somebody_waits=True))
+        return tuple(
+            EndpointMatch(mailbox_id=_printable(one.mailbox_id), mailbox_name=_printable(one.mailbox_name)) for one in found
+        )
     except NotConfigured as error:
         raise CouldNotAsk(error.problem) from None
     except CannotUnseal:
@@ -102,3 +105,8 @@ def _ask(mailbox: Mailbox, call: Callable[[MeshClient], tuple[EndpointMatch, ...
     except errors.MeshError as error:
         host = settings.MESH_URLS[mailbox.environment].removeprefix("https://")
         raise CouldNotAsk(explain(error, host=host)) from None
+
+
+def _printable(text: str) -> str:
+    """What pages show and columns hold: whatever else MESH says becomes a space."""
+    return "".join(one if one.isprintable() else " " for one in text).strip()

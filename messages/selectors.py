@@ -80,8 +80,8 @@ def may_send(team: Team) -> QuerySet[Mailbox]:
 
 
 def composed() -> QuerySet[Composed]:
-    """Messages that are being composed. The caller scopes them to a team."""
-    return Composed.objects.select_related("mailbox__organisation").defer("mailbox__password")
+    """Messages that are being composed, without what is sealed. The caller scopes them to a team."""
+    return Composed.objects.select_related("mailbox__organisation").defer("mailbox__password", "subject")
 
 
 def whole() -> QuerySet[Message]:

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
 
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile, StopUpload
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_protect
@@ -25,6 +27,13 @@ _BLOCKS_AHEAD = 16
 _WAIT = 0.5
 # Beyond the file itself: the form's other fields and the borders between them.
 _FORM_BYTES = 1024 * 1024
+# Seconds without a byte after which whoever sends is given up: a closed laptop says nothing, and holds a thread.
+SILENCE = 60.0
+# In this process, out of the eight threads that the README names: pages are served besides.
+AT_ONCE = 4
+_places = threading.BoundedSemaphore(AT_ONCE)
+# What Django's parser raises for forms that no browser writes; the email package, which reads the headers, the last ones.
+_UNREADABLE = (MultiPartParserError, SuspiciousOperation, BadRequest, ValueError, TypeError, LookupError, AttributeError)
 
 
 class UploadCut(Exception):
@@ -33,6 +42,14 @@ class UploadCut(Exception):
 
 class NoFile(Exception):
     """The form came without a file."""
+
+
+class Unreadable(Exception):
+    """The request is no form that can be read."""
+
+
+class TooMany(Exception):
+    """Too many files come in at this moment."""
 
 
 class TooLarge(Exception):
@@ -58,25 +75,54 @@ def receive(
     """Reads the multipart form of ``request`` and hands the file of ``field``, of at most ``limit`` bytes, to ``keep``.
 
     ``keep`` runs in a thread of its own, beside the reading, and must leave nothing behind when the blocks raise; ``undo``
-    is called where the request turns out to be refused after it. Gives what ``keep`` returned, and the name of the file as
-    the browser said it. Raises what ``keep`` raised, UploadCut, NoFile, TooLarge (before anything is read) and Refusal.
+    is called where the request turns out to be refused or broken after it. Gives what ``keep`` returned, and the name of the
+    file as the browser said it. Raises what ``keep`` raised, UploadCut, NoFile, Unreadable and Refusal; TooLarge and TooMany
+    before anything is read.
     """
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limit + _FORM_BYTES:
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        raise Unreadable from None
+    if length > limit + _FORM_BYTES:
         raise TooLarge
-    handler = _Handler(field, keep)
+    if not _places.acquire(blocking=False):
+        raise TooMany
+    try:
+        return _receive(request, _Handler(field, keep), undo)
+    finally:
+        _places.release()
+
+
+def _receive(request: HttpRequest, handler: _Handler[Kept], undo: Callable[[Kept], None]) -> tuple[Kept, str]:
+    _make_ready(request)
     request.upload_handlers = [handler]
     try:
         answer = _read(request)
         # What could not be kept is not read to its end, and the check may miss what stands there.
         if answer.status_code == _PASSED or handler.failed:
             return handler.result(), str(handler.file_name or "")
-    except (OSError, MultiPartParserError) as error:
-        raise UploadCut from error
-    finally:
+        # The check takes a form that broke off for one without its token.
+        raise UploadCut if handler.cut else Refusal(answer)
+    except BaseException as error:
         handler.give_up()
-    for kept in handler.outcome:
-        undo(kept)
-    raise Refusal(answer)
+        for kept in handler.outcome:
+            undo(kept)
+        if error is handler.error:
+            raise
+        if isinstance(error, OSError):
+            raise UploadCut from error
+        if isinstance(error, _UNREADABLE):
+            raise Unreadable from error
+        raise
+
+
+def _make_ready(request: HttpRequest) -> None:
+    """For what may take hours: no connection to the database is held, nor one found dead behind it, and silence ends it."""
+    if not connection.in_atomic_block:
+        connection.close()
+    line = request.META.get("gunicorn.socket")
+    if line is not None:
+        line.settimeout(SILENCE)
 
 
 _PASSED = 204
@@ -100,7 +146,7 @@ class _Handler(FileUploadHandler, Generic[Kept]):
         self._complete = False
         self._thread: threading.Thread | None = None
         self.outcome: list[Kept] = []
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
 
     def new_file(self, field_name: str, *args: Any, **kwargs: Any) -> None:
         if field_name != self._field or self._thread is not None:
@@ -121,7 +167,12 @@ class _Handler(FileUploadHandler, Generic[Kept]):
     @property
     def failed(self) -> bool:
         """Whether ``keep`` raised."""
-        return self._error is not None
+        return self.error is not None
+
+    @property
+    def cut(self) -> bool:
+        """Whether a file began and did not end."""
+        return self._thread is not None and not self._complete
 
     def result(self) -> Kept:
         """What ``keep`` returned. Raises what it raised, UploadCut, NoFile."""
@@ -130,8 +181,8 @@ class _Handler(FileUploadHandler, Generic[Kept]):
         if not self._complete:
             self._cut.set()
         self._thread.join()
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         return self.outcome[0]
 
     def give_up(self) -> None:
@@ -169,4 +220,4 @@ class _Handler(FileUploadHandler, Generic[Kept]):
         try:
             self.outcome.append(self._keep(self._come()))
         except BaseException as error:
-            self._error = error
+            self.error = error

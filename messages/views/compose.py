@@ -23,10 +23,13 @@ from meshportal.web.environments import ENVIRONMENTS
 from meshportal.web.pages import ActionPage, DetailPage, FormPage, add_errors
 from messages import compose, outbox, recipients, registry, selectors, words
 from messages.compose_forms import ComposeForm, SendForm
-from messages.models import Composed, ResendPolicy
+from messages.models import Composed, Message, ResendPolicy
+from messages.states import Direction
 from messages.views.detail import address
 
 CUT = "The upload ended before the file did. Nothing of it was kept: add the file again."
+UNREADABLE = "The upload could not be read. Nothing of it was kept: add the file again."
+BUSY = "Too many files are being added at this moment. Nothing was kept: add yours again in a few minutes."
 NO_FILE = "Choose the file that is to be sent."
 NO_STORAGE = "The portal could not keep the file: its storage failed. Tell whoever runs the portal."
 
@@ -86,7 +89,9 @@ class Details(Compose):
         found = _composed(self)
         names = ["workflow_id", "ods_code", "file_name", "local_id", "content_type", "compress"]
         own = found.author == self.actor.id
-        initial = {name: getattr(found, name) for name in (*names, *(["subject"] if own else []))}
+        initial = {name: getattr(found, name) for name in names}
+        if own:
+            initial["subject"] = _subject(found)[0]
         # What a lookup found is looked up again.
         recipient = "" if found.ods_code else found.recipient
         initial |= {"mailbox": str(found.mailbox_id), "recipient": recipient}
@@ -104,6 +109,9 @@ class ComposedPage(DetailPage):
     template_name = "messages/composed.html"
     context_name = "composed"
 
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return _sent_already(self) or super().get(request, *args, **kwargs)
+
     def get_object(self) -> Composed:
         return _composed(self)
 
@@ -115,7 +123,10 @@ def page_context(composed: Composed, actor: Actor, form: SendForm | None = None)
     """What the page of a composed message shows."""
     twin = compose.twin(composed)
     rule = registry.known(composed.team_id, composed.workflow_id)
+    subject, subject_problem = _subject(composed)
     return {
+        "subject": subject,
+        "subject_problem": subject_problem,
         "own": composed.author == actor.id,
         "environment": composed.mailbox.environment,
         "environment_said": ENVIRONMENTS[composed.mailbox.environment],
@@ -153,6 +164,7 @@ class Upload(ComposedAct):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         composed = self.composed
         key = compose.storage_key(composed)
+        compose.take_up(composed)
         try:
             kept, name = uploads.receive(
                 request,
@@ -161,13 +173,17 @@ class Upload(ComposedAct):
                 keep=lambda blocks: payloads.write(key, compose.limited(blocks)),
                 undo=lambda stored: payloads.delete(stored.key),
             )
-            compose.attach(composed=composed, kept=kept, file_name=name)
+            compose.attach(actor=self.actor, composed=composed, kept=kept, file_name=name)
         except uploads.Refusal as refused:
             return refused.response
         except uploads.TooLarge:
             return self._not(compose.too_large())
         except uploads.UploadCut:
             return self._not(CUT)
+        except uploads.Unreadable:
+            return self._not(UNREADABLE)
+        except uploads.TooMany:
+            return self._not(BUSY)
         except uploads.NoFile:
             return self._not(NO_FILE)
         except ValidationError as error:
@@ -200,6 +216,8 @@ class Send(ComposedAct):
     form_class: ClassVar[Any] = SendForm
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if (led := _sent_already(self)) is not None:
+            return led
         composed = self.composed
         # What the person looked at: a change in another window since then was not agreed to.
         if request.POST.get("version", "") != composed.updated_at.isoformat():
@@ -232,7 +250,7 @@ class Discard(ComposedAct):
     capability = "message.send"
 
     def act(self, form: Any) -> str:
-        compose.discard(self.composed)
+        compose.discard(actor=self.actor, composed=self.composed)
         return "Discarded. Nothing was sent, and the file is away."
 
     def return_url(self) -> str:
@@ -242,3 +260,21 @@ class Discard(ComposedAct):
 def _composed(page: Any) -> Composed:
     found: Composed = scoping.get_or_404(selectors.composed(), page.team, pk=page.kwargs["pk"])
     return found
+
+
+def _subject(composed: Composed) -> tuple[str, str]:
+    """The subject, and the sentence why it cannot be shown."""
+    try:
+        return compose.subject_of(composed), ""
+    except Refused as refusal:
+        return "", str(refusal)
+
+
+def _sent_already(page: Any) -> HttpResponseBase | None:
+    """The way to the message, for whoever comes back to one that was sent: a message keeps the key that it was composed under."""
+    sent = scoping.in_team(Message, page.team).filter(pk=page.kwargs["pk"], direction=Direction.OUT).only("pk").first()
+    if sent is None:
+        return None
+    page.flash("This message is in the outbox already. It was not sent a second time.")
+    led: HttpResponseBase = page.redirect(address(sent, team=page.team.slug))
+    return led

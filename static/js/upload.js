@@ -21,6 +21,7 @@ for (const form of document.querySelectorAll("form[data-upload]")) {
   const start = form.querySelector("[data-upload-start]");
   const stop = form.querySelector("[data-upload-stop]");
   let request = null;
+  let whole = false;
 
   function refuse(sentence) {
     request = null;
@@ -36,7 +37,10 @@ for (const form of document.querySelectorAll("form[data-upload]")) {
     // A quarter at a time: a voice that counts every hundredth helps nobody.
     if (Math.floor(percent / 25) > Math.floor(bar.value / 25)) announcer.textContent = `${percent}% uploaded`;
     bar.value = percent;
-    words.textContent = percent < 100 ? `${percent}%, ${size(done)} of ${size(total)}` : "All of it is here. The portal encrypts and keeps it…";
+    // From here on it may be kept whatever happens to the line.
+    whole = percent >= 100;
+    stop.hidden = whole;
+    words.textContent = !whole ? `${percent}%, ${size(done)} of ${size(total)}` : "All of it is here. The portal encrypts and keeps it…";
   }
 
   form.addEventListener("submit", (event) => {
@@ -61,7 +65,10 @@ for (const form of document.querySelectorAll("form[data-upload]")) {
       if (said?.next) return window.location.assign(said.next);
       refuse(said?.sentence ?? "The portal did not take the file. You may have been signed out: reload the page and try again.");
     });
-    request.addEventListener("error", () => refuse("The connection broke. Nothing of the file was kept: add it again."));
+    request.addEventListener("error", () => {
+      if (whole) refuse("The connection broke before the portal answered. Reload the page to see whether the file is there.");
+      else refuse("The connection broke, or the portal is busy. Nothing of the file was kept: add it again.");
+    });
     request.addEventListener("abort", () => {
       refuse("");
       announcer.textContent = "The upload was stopped. Nothing of the file was kept.";

@@ -74,7 +74,7 @@ def test_from_the_list_to_the_outbox_with_the_keyboard_and_a_progress_bar(site: 
     expect(page.get_by_role("alert").filter(has_text="Choose the file that is to be sent.")).to_be_visible()
     line = page.context.new_cdp_session(page)
     line.send("Network.enable")
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1_500_000}
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 500_000}
     line.send("Network.emulateNetworkConditions", slow)
     choose(page, LETTER * 300_000)
     page.locator("[data-upload-start]").focus()

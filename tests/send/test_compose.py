@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from mailboxes.models import Mailbox, Mode
 from meshportal.audit.actors import Actor
+from meshportal.audit.models import AuditEvent
 from meshportal.core import payloads
 from meshportal.core.acts import Refused
 from messages import compose, outbox, recipients
@@ -88,6 +89,8 @@ def test_from_the_first_field_to_mesh(double: Double, box: Mailbox, browser: Cli
     assert answer["Location"] == reverse("messages:detail", kwargs={"team": box.team.slug, "pk": message.pk})
     assert not Composed.objects.exists()
     assert (message.file_name, message.subject, message.state) == ("letter.pdf", "about a letter", State.QUEUED)
+    acts = list(AuditEvent.objects.filter(target_id=str(message.pk)).order_by("pk").values_list("action", flat=True))
+    assert acts == ["message.composed", "message.file_added", "message.queued"]
     rounds()
     assert arrived(double) == [b"a letter" * 50_000]
 
@@ -337,6 +340,7 @@ def test_discarded_with_its_file(double: Double, box: Mailbox, browser: Client) 
     assert not Composed.objects.exists()
     assert kept_files() == before
     assert browser.get(at("composed", composed)).status_code == 404
+    assert AuditEvent.objects.filter(action="message.unsent_discarded", target_id=str(composed.pk)).count() == 1
 
 
 def test_what_nobody_sends_is_swept_after_a_day(double: Double, box: Mailbox, browser: Client) -> None:

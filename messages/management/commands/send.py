@@ -45,7 +45,7 @@ class Command(BaseCommand):
             raise CommandError(selectors.not_named(options["mailbox_id"]))
         path = Path(options["file"])
         draft = outbox.Draft(
-            recipient=(options["to"] or self._recipient(mailbox, options["ods"], options["workflow"])).upper(),
+            recipient=self._recipient(mailbox, options).upper(),
             workflow_id=options["workflow"],
             subject=options["subject"],
             local_id=options["local_id"],
@@ -77,9 +77,11 @@ class Command(BaseCommand):
         )
 
     @staticmethod
-    def _recipient(mailbox: Mailbox, ods_code: str, workflow_id: str) -> str:
+    def _recipient(mailbox: Mailbox, options: dict[str, Any]) -> str:
+        if options["ods"] is None:
+            return str(options["to"])
         try:
-            return recipients.the_one(mailbox, ods_code, workflow_id).mailbox_id
+            return recipients.the_one(mailbox, options["ods"], options["workflow"]).mailbox_id
         except ValidationError as error:
             raise CommandError(f"{sentences(error)} (--to)") from None
         except recipients.CouldNotAsk as error:
