@@ -315,7 +315,7 @@ def test_a_name_that_no_column_holds_stops_nothing(double: Double, box: Mailbox,
 def test_an_answer_that_drips_does_not_hold_the_person(
     double: Double, box: Mailbox, browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_PATIENCE", 0.6)
+    monkeypatch.setattr(connections, "PATIENCE", 0.6)
     connections.forget_all()
     double.faults.add(match={"route": "search"}, action=faults.drip(block=1, interval=0.2), times=None)
     began = time.monotonic()
