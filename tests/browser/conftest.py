@@ -19,7 +19,7 @@ from tests.browser.letters import LETTERS
 from tests.double.process import DoubleProcess
 from tests.fleet.portal import ROOT, Portal
 
-GOOD, REFUSED, POISONED, WATCHED, EMPTY = (f"X26HC00{number}" for number in range(1, 6))
+GOOD, REFUSED, POISONED, WATCHED, EMPTY, HANDING = (f"X26HC00{number}" for number in range(1, 7))
 PEOPLE = {
     role: f"{name}@midshire.example"
     for role, name in {"viewer": "vera.view", "operator": "omar.ops", "manager": "mina.manage", "auditor": "ada.audit"}.items()
@@ -45,12 +45,14 @@ class Site:
     portal: Portal
     double: DoubleProcess
     web: Service
+    share: Path
     addresses: dict[str, list[str]] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="session")
 def site(need: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Five mailboxes: healthy, refused, with a message that needs a person, watched, and one that was never polled."""
+    """Six mailboxes: healthy, refused, with a message that needs a person, watched, one that was never polled, and one that
+    hands on to its folder under ``share``."""
     need("redis")
     need("chromium")
     folder = tmp_path_factory.mktemp("site")
@@ -58,15 +60,22 @@ def site(need: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) 
     port = free_port()
     # A pass word, so that nothing in the repository looks like a secret.
     password = f"sign-in-{secrets.token_hex(8)}"
-    settings = {"MESHPORTAL_SECURE": "0", "ALLOWED_HOSTS": "localhost", "MESHPORTAL_MAX_ATTEMPTS": "1"}
+    share = folder / "share"
+    (share / HANDING / "IN").mkdir(parents=True)
+    settings = {
+        "MESHPORTAL_SECURE": "0",
+        "ALLOWED_HOSTS": "localhost",
+        "MESHPORTAL_MAX_ATTEMPTS": "1",
+        "MESHPORTAL_FOLDER_ROOT": str(share),
+    }
     with (
         RedisServer(folder / "redis") as redis,
         DoubleProcess(folder / "double", pki) as double,
         Portal(folder / "portal", url=double.base_url, redis_url=redis.url, settings=settings) as portal,
     ):
-        for box in (GOOD, REFUSED, POISONED, WATCHED, EMPTY):
+        for box in (GOOD, REFUSED, POISONED, WATCHED, EMPTY, HANDING):
             double.add_mailbox(box, "another" if box == REFUSED else "password")
-        boxes = [{"mailbox_id": box, "poll_interval_seconds": 3600} for box in (GOOD, REFUSED, POISONED, EMPTY)]
+        boxes = [{"mailbox_id": box, "poll_interval_seconds": 3600} for box in (GOOD, REFUSED, POISONED, EMPTY, HANDING)]
         portal.seed(pki, [*boxes, {"mailbox_id": WATCHED, "mode": "watch", "poll_interval_seconds": 3600}], identity=GOOD)
         portal.ask("add_people", password=password, emails=PEOPLE)
         portal.ask("collect_static")
@@ -76,6 +85,7 @@ def site(need: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) 
             double.put(GOOD, f"Result {number}", workflow_id="PATH_MEDRPT_V3", file_name=f"result-{number:03d}.txt")
         double.put(POISONED, b"x", corrupt="cut", workflow_id="TOC_FHIR_IP_DISCH", file_name="broken.xml")
         double.put_many(WATCHED, 3, workflow_id="GPFED_CONSULT_REPORT")
+        portal.ask("wire_hand_over", mailbox_id=HANDING, folder=HANDING)
         for box in (GOOD, REFUSED, POISONED, WATCHED):
             portal.ask("poll", mailbox_id=box)
         portal.ask("stage_outbox", mailbox_id=GOOD, recipient="YGM24HC001")
@@ -83,7 +93,7 @@ def site(need: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) 
         web = Service("web", command, log=folder / "web.log", env=portal.environment, cwd=ROOT)
         with web:
             web.wait_for_http(f"http://localhost:{port}/livez", timeout=40)
-            site = Site(f"http://localhost:{port}", password, portal, double, web, portal.ask("addresses"))
+            site = Site(f"http://localhost:{port}", password, portal, double, web, share, portal.ask("addresses"))
             yield site
 
 

@@ -121,7 +121,7 @@ def folder_turn(*, die_at: int | None = None) -> int:
     """One turn at the only folder, whoever held it, in a process that dies at step ``die_at``; gives the number of steps."""
     from mailboxes.models import WatchedFolder
     from messages.folder import turn
-    from tests.folder.dying import Steps
+    from tests.fleet.dying import Steps
 
     WatchedFolder.objects.update(due_at=datetime.now(UTC) - timedelta(seconds=1), lease_token=None, lease_until=None)
     claimed = turn.claim_due()

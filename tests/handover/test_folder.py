@@ -6,23 +6,19 @@ import errno
 import hashlib
 import os
 import stat
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from mailboxes.models import Mailbox, Outlet
 from messages import ctl
 from messages.handing import folder, services
-from messages.models import Handed, HandOver, MessageEvent
+from messages.models import Handed, HandOver, Message, MessageEvent
 from tests.double import Double
-from tests.handover.conftest import ACTOR, BOX, Go, Stored, make_due, only, wired
+from tests.handover.conftest import ACTOR, BOX, Go, Stored, only, wired
+from tests.handover.consumer import Consumer
 
 pytestmark = pytest.mark.django_db
 
@@ -47,26 +43,8 @@ class Died(BaseException):
     """Stands for the end of the process: nothing catches it."""
 
 
-class Consumer:
-    """What stands behind the folder: polls IN, and takes away whatever has its .ctl."""
-
-    def __init__(self, home: Path, bodies: dict[str, bytes]) -> None:
-        self._inside = home / "IN"
-        self._bodies = bodies
-        self.taken: list[str] = []
-        self.wrong: list[str] = []
-
-    def look(self) -> None:
-        """Takes what is there. A .ctl without its whole .dat is written down as wrong."""
-        for found in sorted(self._inside.glob("*.ctl")):
-            control = ctl.parse(found.read_bytes())
-            body = found.with_suffix(".dat")
-            if not body.exists() or body.read_bytes() != self._bodies[control.dts_id]:
-                self.wrong.append(found.name)
-                continue
-            body.unlink()
-            found.unlink()
-            self.taken.append(control.dts_id)
+def waiting_for(home: Path, *rows: Message) -> Consumer:
+    return Consumer(home, {row.mesh_id: row.payload.sha256 for row in rows})
 
 
 @pytest.fixture
@@ -149,7 +127,7 @@ def test_dying_at_any_step_shows_no_half_file_and_hands_on_once(
     to_folder: Mailbox, home: Path, stored: Stored, go: Go, dies_at: Callable[..., None], name: str, takes: bool
 ) -> None:
     rows = [stored(b"x" * 200_000, mailbox=to_folder), stored(b"the second", mailbox=to_folder)]
-    consumer = Consumer(home, {rows[0].mesh_id: b"x" * 200_000, rows[1].mesh_id: b"the second"})
+    consumer = waiting_for(home, *rows)
     dies_at(name)
     with pytest.raises(Died):
         go()
@@ -161,7 +139,7 @@ def test_dying_at_any_step_shows_no_half_file_and_hands_on_once(
             consumer.look()
     consumer.look()
     assert consumer.wrong == []
-    assert consumer.taken == [row.mesh_id for row in rows], "in order, each once"
+    assert consumer.came == [row.mesh_id for row in rows], "in order, each once"
     assert set(HandOver.objects.values_list("state", flat=True)) == {Handed.DONE}
     assert list((home / ".handing").iterdir()) == []
 
@@ -173,7 +151,7 @@ def test_a_disk_that_fails_loses_nothing_and_says_so(
     to_folder: Mailbox, home: Path, stored: Stored, go: Go, dies_at: Callable[..., None], name: str, code: int
 ) -> None:
     row = stored(b"a letter", mailbox=to_folder)
-    consumer = Consumer(home, {row.mesh_id: b"a letter"})
+    consumer = waiting_for(home, row)
     dies_at(name, OSError(code, os.strerror(code)), times=3)
     go(3)
     consumer.look()
@@ -184,7 +162,7 @@ def test_a_disk_that_fails_loses_nothing_and_says_so(
     consumer.look()
     outlet.refresh_from_db()
     assert (outlet.problem_code, outlet.failures) == ("", 0)
-    assert consumer.taken == [row.mesh_id] and consumer.wrong == []
+    assert consumer.came == [row.mesh_id] and consumer.wrong == []
     kinds = list(MessageEvent.objects.filter(message=row).order_by("id").values_list("kind", flat=True))
     assert kinds == ["hand_over_failed", "handed_on"], "one step for an outage, however long"
 
@@ -277,7 +255,7 @@ def test_a_worker_that_stood_still_changes_nothing(
 ) -> None:
     """It comes back when another one has finished the message and its consumer has it."""
     row = stored(mailbox=to_folder)
-    consumer = Consumer(home, {row.mesh_id: b"a letter"})
+    consumer = waiting_for(home, row)
     began: list[str] = []
 
     def step(here: str) -> None:
@@ -289,7 +267,7 @@ def test_a_worker_that_stood_still_changes_nothing(
     monkeypatch.setattr(folder, "step", step)
     go()
     consumer.look()
-    assert consumer.taken == [row.mesh_id] and consumer.wrong == []
+    assert consumer.came == [row.mesh_id] and consumer.wrong == []
     assert only().state == Handed.DONE and names(home) == []
     assert list((home / ".handing").iterdir()) == []
     assert MessageEvent.objects.filter(message=row, kind="handed_on").count() == 1
@@ -297,83 +275,15 @@ def test_a_worker_that_stood_still_changes_nothing(
 
 def test_a_person_hands_on_again(to_folder: Mailbox, home: Path, stored: Stored, go: Go) -> None:
     row = stored(mailbox=to_folder)
-    consumer = Consumer(home, {row.mesh_id: b"a letter"})
+    consumer = waiting_for(home, row)
     go()
     consumer.look()
     first = only().delivery_id
     services.hand_on_again(actor=ACTOR, message=row, channel="folder", reason="the consumer lost it")
     go()
     consumer.look()
-    assert consumer.taken == [row.mesh_id, row.mesh_id]
+    assert consumer.came == [row.mesh_id, row.mesh_id]
     assert only().delivery_id != first
-
-
-@pytest.mark.crash
-@pytest.mark.django_db(transaction=True)
-def test_killed_processes_and_a_consumer_that_polls_all_the_while(box: Mailbox, home: Path, stored: Stored) -> None:
-    """Real processes end without a word before a step, and behind it, while somebody takes what comes."""
-    wired(box)
-    bodies = {}
-    for number in range(8):
-        body = os.urandom(150_000 + number)
-        bodies[stored(body, mailbox=box).mesh_id] = body
-    consumer, stop = Consumer(home, bodies), threading.Event()
-
-    def poll() -> None:
-        while not stop.is_set():
-            consumer.look()
-            time.sleep(0.001)
-
-    thread = threading.Thread(target=poll)
-    thread.start()
-    try:
-        for number in range(len(STEPS) + 3):
-            if not HandOver.objects.filter(state=Handed.PENDING).exists():
-                break
-            make_due()
-            _run_process(home, "" if number >= len(STEPS) else STEPS[-number - 1])
-    finally:
-        time.sleep(0.05)
-        stop.set()
-        thread.join()
-    assert consumer.wrong == []
-    assert sorted(consumer.taken) == sorted(bodies)
-    assert set(HandOver.objects.values_list("state", flat=True)) == {Handed.DONE}
-
-
-def _run_process(home: Path, dies: str) -> None:
-    program = """
-import os, sys
-import django
-from django.conf import settings
-django.setup()
-settings.FOLDER_ROOT = __import__("pathlib").Path(sys.argv[1])
-from messages.handing import folder, turn
-seen = []
-def step(name):
-    seen.append(name)
-    if sys.argv[2] and name == sys.argv[2]:
-        os._exit(9)
-folder.step = step
-outlet = turn.claim_due(slow=False) or turn.claim_due(slow=True)
-if outlet is not None:
-    turn.work(outlet)
-"""
-    from django.conf import settings
-
-    name = connection.settings_dict["NAME"]
-    url = f"sqlite:///{name}"
-    if connection.vendor == "postgresql":
-        url = os.environ["MESHPORTAL_TEST_POSTGRES_URL"].rpartition("/")[0] + f"/{name}"
-    environment = {
-        **os.environ,
-        "DATABASE_URL": url,
-        "MESHPORTAL_DATA_DIR": str(settings.DATA_DIR),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(home.parent), dies], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode in (0, 9), done.stderr
 
 
 def test_sent_to_a_mailbox_and_handed_on_byte_for_byte(box: Mailbox, home: Path, double: Double, poll: Any, go: Go) -> None:
