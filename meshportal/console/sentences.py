@@ -45,6 +45,8 @@ ACTIONS: dict[str, str] = {
     "channel.subscribed": "Channel told of more",
     "channel.unsubscribed": "Channel told of less",
     "channel.tested": "Channel tested",
+    "certificate.requested": "Certificate requested",
+    "certificate.received": "Requested certificate received",
     "member.role_set": "Role given or changed",
     "team.added": "Team added",
     "audit.exported": "Audit exported",
@@ -56,6 +58,7 @@ _PAGES = {
     "mailbox": "mailboxes:detail",
     "bulkresend": "messages:bulk-resend",
     "clientidentity": "certificates:detail",
+    "certificaterequest": "certificates:requested",
 }
 
 _FIELDS = {
@@ -196,6 +199,14 @@ def _certificate_added(event: AuditEvent) -> Told:
     return Told("added the certificate", f", issued to {subject}" if subject else "")
 
 
+def _issued(verb: str) -> Callable[[AuditEvent], Told]:
+    def telling(event: AuditEvent) -> Told:
+        subject = event.after.get("subject")
+        return Told(verb, f", common name {subject}" if subject else "")
+
+    return telling
+
+
 def _filtered(event: AuditEvent) -> str:
     filters = event.after.get("filters") or {}
     chosen = ", ".join(f"{name} “{value}”" for name, value in sorted(filters.items()))
@@ -262,6 +273,8 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "channel.subscribed": _subscribed,
     "channel.unsubscribed": _subscribed,
     "channel.tested": _plain("sent a test to the channel"),
+    "certificate.requested": _issued("made a key and a request for the certificate"),
+    "certificate.received": _issued("gave the certificate that was requested as"),
     "member.role_set": _role_set,
     "team.added": _plain("added the team"),
     "audit.exported": _exported,

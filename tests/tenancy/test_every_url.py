@@ -102,7 +102,18 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "composed": composed(box),
         "resend": begun(team, returned),
         "identity": ClientIdentity.objects.get(team=team),
+        "asked": asked(team),
     }
+
+
+def asked(team: Any) -> Any:
+    """A request for a certificate that has not come."""
+    from certificates.models import CertificateRequest
+
+    return CertificateRequest.objects.create(
+        team=team, environment="int", name="To come", local_id="X26HC001", ods_code="X26", organisation="Midshire", why="new",
+        key_size=2048, csr_pem="a request", private_key="PLANTED key",
+    )  # fmt: skip
 
 
 def composed(box: Any) -> Any:
@@ -157,6 +168,8 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
     if route.name.startswith("messages:composed"):
         return [route.url(team=world["team"].slug, pk=world["composed"].pk)]
+    if route.name.startswith("certificates:requested"):
+        return [route.url(team=world["team"].slug, pk=world["asked"].pk)]
     if route.name.startswith("messages:bulk-resend"):
         return [route.url(team=world["team"].slug, pk=world["resend"].pk)]
     names = ["mailbox"] if of_mailbox else kinds[route.name.partition(":")[0]]
