@@ -31,6 +31,10 @@ ACTIONS: dict[str, str] = {
     "mailbox.checked": "Connection checked",
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
+    "roll_over.begun": "Certificate roll-over begun",
+    "roll_over.test_asked": "New certificate tested",
+    "roll_over.switched": "Mailboxes switched to a new certificate",
+    "roll_over.undone": "Certificate roll-over undone",
     "certificate.added": "Certificate added",
     "alert.raised": "Alert raised",
     "alert.acknowledged": "Alert acknowledged",
@@ -58,6 +62,7 @@ _PAGES = {
     "mailbox": "mailboxes:detail",
     "bulkresend": "messages:bulk-resend",
     "clientidentity": "certificates:detail",
+    "rollover": "mailboxes:roll-over",
     "certificaterequest": "certificates:requested",
 }
 
@@ -199,6 +204,17 @@ def _certificate_added(event: AuditEvent) -> Told:
     return Told("added the certificate", f", issued to {subject}" if subject else "")
 
 
+def _rolled(verb: str, joining: str) -> Callable[[AuditEvent], Told]:
+    def telling(event: AuditEvent) -> Told:
+        number, left = int(event.after.get("mailboxes") or 0), event.after.get("left") or []
+        said = f", {joining} {number:,} mailbox{'' if number == 1 else 'es'}"
+        return Told(
+            verb, said + (f"; left {', '.join(left[:5])}{' and more' if len(left) > 5 else ''} as before" if left else "")
+        )
+
+    return telling
+
+
 def _issued(verb: str) -> Callable[[AuditEvent], Told]:
     def telling(event: AuditEvent) -> Told:
         subject = event.after.get("subject")
@@ -259,6 +275,10 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "mailbox.checked": _plain("had the connection checked of mailbox"),
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,
+    "roll_over.begun": _plain("began the"),
+    "roll_over.test_asked": _rolled("asked for a test of the new certificate, for the", "with"),
+    "roll_over.switched": _rolled("switched mailboxes, by the", "for"),
+    "roll_over.undone": _rolled("went back to the old certificate, undoing the", "for"),
     "certificate.added": _certificate_added,
     "alert.raised": _plain("raised the alert"),
     "alert.acknowledged": _plain("acknowledged the alert"),
