@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
+from django.core.validators import RegexValidator
 
 from certificates.models import Environment
 from certificates.reading import MAX_BYTES, MAX_PASSPHRASE, Source
+from certificates.requesting import KEY_SIZES, WHY
 from meshportal.web.forms import NhsFormMixin
 
 
@@ -88,6 +91,61 @@ class ImportForm(NhsFormMixin, forms.Form):
         if upload is not None and (upload.size or 0) > MAX_BYTES:
             raise ValidationError(f"Too large to be a certificate: {_named(upload)} holds more than 1 MB.", code="too_large")
         return upload
+
+
+class ReceiveForm(ImportForm):
+    """The certificate that was issued for a request. Its key and its environment are known."""
+
+    environment = None  # type: ignore[assignment]
+    key_file = None  # type: ignore[assignment]
+    passphrase = None  # type: ignore[assignment]
+    file = forms.FileField(
+        label="File with the certificate",
+        help_text="PEM or DER, as it came back. It may hold the chain too.",
+        required=False,
+        allow_empty_file=True,
+    )
+    pasted = UnshownField(
+        label="Or paste the certificate in PEM form",
+        help_text="From “-----BEGIN CERTIFICATE” to “-----END CERTIFICATE”, with the chain if you were given it.",
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 6, "autocomplete": "off", "spellcheck": "false", "class": "portal-mono"}),
+    )
+
+
+class RequestForm(NhsFormMixin, forms.Form):
+    """What a request for a certificate says."""
+
+    name = forms.CharField(
+        label="Name of the certificate",
+        help_text="What your team will call it, such as “Pathology live 2029”.",
+        max_length=150,
+        error_messages={"max_length": "Keep the name within 150 characters."},
+    )
+    environment = forms.ChoiceField(label="Environment", choices=Environment.choices, widget=forms.RadioSelect)
+    local_id = forms.CharField(
+        label="Mailbox ID, or name of the server",
+        help_text="The first part of the common name, such as X26HC001 or SERVER001.",
+        max_length=64,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    ods_code = forms.CharField(
+        label="ODS code",
+        help_text="Of your organisation, such as X26.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        validators=[RegexValidator(r"^[A-Za-z0-9]{3,12}$", "An ODS code is 3 to 12 letters and digits, such as RH8 or G81086.")],
+    )
+    organisation = forms.CharField(label="Name of your organisation", max_length=200)
+    why = forms.ChoiceField(label="Why it is needed", choices=list(WHY.items()), widget=forms.RadioSelect)
+    key_size = forms.TypedChoiceField(
+        label="Size of the key",
+        choices=[(size, f"RSA, {size:,} bits") for size in KEY_SIZES],
+        coerce=int,
+        initial=KEY_SIZES[0],
+        widget=forms.RadioSelect,
+    )
+    once = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
 
 def _named(upload: UploadedFile[Any]) -> str:

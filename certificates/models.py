@@ -1,4 +1,4 @@
-"""ClientIdentity (certificate and sealed key) and TrustBundle (the CAs of an environment)."""
+"""ClientIdentity (certificate and sealed key), CertificateRequest (for one to come), TrustBundle (an environment's CAs)."""
 
 from __future__ import annotations
 
@@ -54,6 +54,41 @@ class ClientIdentity(TeamOwned):
     def lapses_at(self) -> datetime:
         """When it can no longer be used: an authority above it may end before it does."""
         return self.effective_expiry or self.not_after
+
+
+class CertificateRequest(TeamOwned):
+    """A key made here and the request (CSR) for a certificate of it. The key is kept until the certificate has come."""
+
+    name = models.CharField(max_length=150, help_text="What the certificate will be called.")
+    environment = models.CharField(max_length=10, choices=Environment.choices)
+    local_id = models.CharField(max_length=64)
+    ods_code = models.CharField(max_length=12)
+    organisation = models.CharField(max_length=200)
+    why = models.CharField(max_length=20, help_text="One of certificates.requesting.WHY.")
+    key_size = models.PositiveIntegerField(help_text="In bits.")
+    csr_pem = models.TextField()
+    private_key = SealedTextField(null=True, blank=True, help_text="As PEM; sealed, never shown, gone once it is received.")
+    identity = models.OneToOneField(ClientIdentity, null=True, blank=True, on_delete=models.PROTECT, related_name="request")
+    received_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=models.Q(environment__in=Environment.values), name="request_environment"),
+            models.CheckConstraint(
+                condition=models.Q(identity__isnull=True, received_at__isnull=True, private_key__isnull=False)
+                | models.Q(identity__isnull=False, received_at__isnull=False, private_key__isnull=True),
+                name="request_key_until_received",
+            ),
+        )
+        indexes = (models.Index(fields=["team", "-created_at"], name="request_team_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.get_environment_display()})"
+
+    @property
+    def common_name(self) -> str:
+        """MESH API specification, Mutual authentication."""
+        return f"{self.local_id}.{self.ods_code}.api.mesh-client.nhs.uk"
 
 
 class TrustBundle(BaseModel):

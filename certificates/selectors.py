@@ -9,7 +9,7 @@ from django.db.models import Count, QuerySet
 from django.db.models.functions import Coalesce
 
 from certificates import reading
-from certificates.models import ClientIdentity
+from certificates.models import CertificateRequest, ClientIdentity
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 
@@ -29,6 +29,17 @@ def users_of(identity: ClientIdentity) -> QuerySet[Any]:
     """The mailboxes that are worked with ``identity``, by name."""
     rows: QuerySet[Any] = identity.mailboxes.filter(team=identity.team_id)
     return rows.only("pk", "name", "mailbox_id", "mode", "last_handshake_at").order_by("name", "mailbox_id")
+
+
+def requests_of(team: Team) -> QuerySet[CertificateRequest]:
+    """The team's requests for certificates, newest first, without their keys."""
+    rows = in_team(CertificateRequest, team).select_related("identity", "team")
+    return rows.defer("private_key", "identity__private_key", "identity__certificate_pem").order_by("-created_at", "-pk")
+
+
+def open_requests(team: Team) -> QuerySet[CertificateRequest]:
+    """Those whose certificate has not come yet."""
+    return requests_of(team).filter(identity__isnull=True)
 
 
 def examined(identity: ClientIdentity, now: datetime) -> reading.Examined | None:

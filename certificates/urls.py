@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from certificates.views import bring_in, detail, lists
+from certificates.views import ask, bring_in, detail, lists
 
 app_name = "certificates"
 
@@ -12,5 +12,9 @@ urlpatterns = [
     path("", lists.CertificateList.as_view(), name="list"),
     path("export/", lists.CertificateExport.as_view(), name="export"),
     path("import/", bring_in.ImportPage.as_view(), name="import"),
+    path("request/", ask.RequestStart.as_view(), name="request"),
+    path("requests/<uuid:pk>/", ask.RequestPage.as_view(), name="requested"),
+    path("requests/<uuid:pk>/csr/", ask.RequestCsr.as_view(), name="requested-csr"),
+    path("requests/<uuid:pk>/text/", ask.RequestText.as_view(), name="requested-text"),
     path("<uuid:pk>/", detail.CertificatePage.as_view(), name="detail"),
 ]

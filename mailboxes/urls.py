@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from mailboxes.views import detail, lists
+from mailboxes.views import detail, lists, roll_over
 
 app_name = "mailboxes"
 
 urlpatterns = [
     path("", lists.MailboxList.as_view(), name="list"),
+    path("roll-over-to/<uuid:pk>/", roll_over.RollOverStart.as_view(), name="roll-over-start"),
+    path("roll-overs/<uuid:pk>/", roll_over.RollOverPage.as_view(), name="roll-over"),
+    path("roll-overs/<uuid:pk>/test/", roll_over.RollOverTest.as_view(), name="roll-over-test"),
+    path("roll-overs/<uuid:pk>/switch/", roll_over.RollOverSwitch.as_view(), name="roll-over-switch"),
+    path("roll-overs/<uuid:pk>/undo/", roll_over.RollOverUndo.as_view(), name="roll-over-undo"),
     path("<uuid:pk>/", detail.MailboxPage.as_view(), name="detail"),
     path("<uuid:pk>/poll/", detail.PollNow.as_view(), name="poll"),
 ]

@@ -69,6 +69,11 @@ app.conf.update(
             "schedule": settings.RING_SECONDS,
             "options": {"queue": "default", "expires": settings.RING_SECONDS * 2},
         },
+        "roll-over-tests-due": {
+            "task": "mailboxes.tasks.test_due",
+            "schedule": settings.RING_SECONDS,
+            "options": {"queue": "default", "expires": settings.RING_SECONDS * 2},
+        },
         "hand-over-due": {
             "task": "messages.tasks.hand_over_due",
             "schedule": settings.RING_SECONDS,
@@ -100,7 +105,7 @@ app.conf.update(
         },
     },
 )
-app.autodiscover_tasks(["meshportal.core", "meshportal.notify", "messages"])
+app.autodiscover_tasks(["meshportal.core", "meshportal.notify", "mailboxes", "messages"])
 
 
 @setup_logging.connect

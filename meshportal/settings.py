@@ -117,6 +117,12 @@ for _name, _url in MESH_URLS.items():
     if not _url.startswith("https://"):
         raise ImproperlyConfigured(f"MESHPORTAL_{_name.upper()}_URL must begin with https://.")
 MESH_SHARED_KEYS = {name: env.secret(f"MESHPORTAL_{name.upper()}_SHARED_KEY", "") for name in ("live", "int", "sandbox")}
+# Who issues certificates: MESH API specification, Mutual authentication. Addresses changed before.
+CERTIFICATE_REQUEST_ADDRESSES = {
+    "live": env.text("MESHPORTAL_LIVE_CERTIFICATES_TO", "ssd.nationalservicedesk@nhs.net"),
+    "int": env.text("MESHPORTAL_INT_CERTIFICATES_TO", "itoc.supportdesk@nhs.net"),
+    "sandbox": env.text("MESHPORTAL_SANDBOX_CERTIFICATES_TO"),
+}
 # Some HSCN hosts present certificates without a subject alternative name (MESH API specification, Environments).
 MESH_CHECK_COMMON_NAME = env.boolean("MESHPORTAL_CHECK_COMMON_NAME", default=False)
 MESH_CONNECT_TIMEOUT = env.integer("MESHPORTAL_CONNECT_TIMEOUT", 10, minimum=1, maximum=120)

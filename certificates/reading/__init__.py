@@ -7,7 +7,7 @@ Work is bounded before it is done: size first, then how long a passphrase would 
 from __future__ import annotations
 
 from certificates.reading.containers import Source, certificates_in
-from certificates.reading.examine import EXPIRY_WARNING, Examined, Facts, Warned, examine, in_order, name_of
+from certificates.reading.examine import EXPIRY_WARNING, Examined, Facts, Warned, examine, in_order, name_of, same_key, shape_of
 from certificates.reading.material import MAX_PASSPHRASE, Material, read
 from certificates.reading.refusals import MAX_BYTES, CannotUse
 
@@ -26,4 +26,6 @@ __all__ = [
     "in_order",
     "name_of",
     "read",
+    "same_key",
+    "shape_of",
 ]

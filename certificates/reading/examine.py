@@ -97,6 +97,12 @@ def key_of(key: Any) -> tuple[str, int]:
     return type(key).__name__.strip("_").removesuffix("PublicKey"), getattr(key, "key_size", 0)
 
 
+def shape_of(common_name: str) -> tuple[str, str] | None:
+    """The local ID and the ODS code of a common name as MESH asks for; None for another form."""
+    shape = _COMMON_NAME.fullmatch(common_name)
+    return (shape[1], shape[2]) if shape else None
+
+
 def is_authority(certificate: x509.Certificate) -> bool:
     """Whether it says that it may sign others."""
     try:
@@ -183,7 +189,7 @@ def examine(chain: Sequence[x509.Certificate], now: datetime) -> Examined:
         ends.append((authority.ends, authority.name))
     expiry, name = min(ends, key=lambda end: end[0])
     cut_by = name if expiry < leaf.not_after else ""
-    shape = _COMMON_NAME.fullmatch(leaf.subject)
+    shape = shape_of(leaf.subject)
     warnings = list(_warnings(chain, facts, authority, now))
     if cut_by and expiry > now:
         warnings.append(
@@ -200,8 +206,8 @@ def examine(chain: Sequence[x509.Certificate], now: datetime) -> Examined:
         authority=authority,
         effective_expiry=expiry,
         cut_by=cut_by,
-        local_id=shape[1] if shape else "",
-        ods_code=shape[2] if shape else "",
+        local_id=shape[0] if shape else "",
+        ods_code=shape[1] if shape else "",
         warnings=tuple(warnings),
     )
 

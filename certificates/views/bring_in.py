@@ -21,12 +21,8 @@ from meshportal.web.small_uploads import MemoryOnly
 # Exempt from the middleware only: it would read the upload, with handlers that write to a disk, before this page can choose
 # its own. The same check is made below, once it is known who asks and they are chosen.
 @method_decorator(csrf_exempt, name="dispatch")
-class ImportPage(FormPage):
-    """A certificate with its key, checked and sealed. What was given stays in memory, and nothing of it goes back."""
-
-    capability = "certificate.manage"
-    template_name = "certificates/import.html"
-    form_class = ImportForm
+class UploadPage(FormPage, abstract=True):
+    """A form whose files may hold a secret: they stay in memory, and nothing of them goes back."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         request.upload_handlers = [MemoryOnly(request, most=MAX_BYTES)]
@@ -35,6 +31,14 @@ class ImportPage(FormPage):
     @method_decorator(csrf_protect)
     def _post_checked(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return super().post(request, *args, **kwargs)
+
+
+class ImportPage(UploadPage):
+    """A certificate with its key, checked and sealed."""
+
+    capability = "certificate.manage"
+    template_name = "certificates/import.html"
+    form_class = ImportForm
 
     def save(self, form: ImportForm) -> ClientIdentity:
         identity, warnings = services.import_identity(

@@ -59,6 +59,7 @@ class CertificateList(_Listed):
             filter=filter_set,
             count=pages.count,
             any_certificate=pages.count > 0 or selectors.identities_of(self.team).exists(),
+            asked_for=selectors.open_requests(self.team),
             page=page,
             rows=[Row(identity, certificate_life(identity, now), identity.used_by) for identity in page.object_list],
             order=order,

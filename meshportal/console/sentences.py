@@ -34,6 +34,10 @@ ACTIONS: dict[str, str] = {
     "mailbox.checked": "Connection checked",
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
+    "roll_over.begun": "Certificate roll-over begun",
+    "roll_over.test_asked": "New certificate tested",
+    "roll_over.switched": "Mailboxes switched to a new certificate",
+    "roll_over.undone": "Certificate roll-over undone",
     "certificate.added": "Certificate added",
     "alert.raised": "Alert raised",
     "alert.acknowledged": "Alert acknowledged",
@@ -48,6 +52,8 @@ ACTIONS: dict[str, str] = {
     "channel.subscribed": "Channel told of more",
     "channel.unsubscribed": "Channel told of less",
     "channel.tested": "Channel tested",
+    "certificate.requested": "Certificate requested",
+    "certificate.received": "Requested certificate received",
     "member.role_set": "Role given or changed",
     "team.added": "Team added",
     "audit.exported": "Audit exported",
@@ -59,6 +65,8 @@ _PAGES = {
     "mailbox": "mailboxes:detail",
     "bulkresend": "messages:bulk-resend",
     "clientidentity": "certificates:detail",
+    "rollover": "mailboxes:roll-over",
+    "certificaterequest": "certificates:requested",
 }
 
 _FIELDS = {
@@ -199,6 +207,25 @@ def _certificate_added(event: AuditEvent) -> Told:
     return Told("added the certificate", f", issued to {subject}" if subject else "")
 
 
+def _rolled(verb: str, joining: str) -> Callable[[AuditEvent], Told]:
+    def telling(event: AuditEvent) -> Told:
+        number, left = int(event.after.get("mailboxes") or 0), event.after.get("left") or []
+        said = f", {joining} {number:,} mailbox{'' if number == 1 else 'es'}"
+        return Told(
+            verb, said + (f"; left {', '.join(left[:5])}{' and more' if len(left) > 5 else ''} as before" if left else "")
+        )
+
+    return telling
+
+
+def _issued(verb: str) -> Callable[[AuditEvent], Told]:
+    def telling(event: AuditEvent) -> Told:
+        subject = event.after.get("subject")
+        return Told(verb, f", common name {subject}" if subject else "")
+
+    return telling
+
+
 def _filtered(event: AuditEvent) -> str:
     filters = event.after.get("filters") or {}
     chosen = ", ".join(f"{name} “{value}”" for name, value in sorted(filters.items()))
@@ -254,6 +281,10 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "mailbox.checked": _plain("had the connection checked of mailbox"),
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,
+    "roll_over.begun": _plain("began the"),
+    "roll_over.test_asked": _rolled("asked for a test of the new certificate, for the", "with"),
+    "roll_over.switched": _rolled("switched mailboxes, by the", "for"),
+    "roll_over.undone": _rolled("went back to the old certificate, undoing the", "for"),
     "certificate.added": _certificate_added,
     "alert.raised": _plain("raised the alert"),
     "alert.acknowledged": _plain("acknowledged the alert"),
@@ -268,6 +299,8 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "channel.subscribed": _subscribed,
     "channel.unsubscribed": _subscribed,
     "channel.tested": _plain("sent a test to the channel"),
+    "certificate.requested": _issued("made a key and a request for the certificate"),
+    "certificate.received": _issued("gave the certificate that was requested as"),
     "member.role_set": _role_set,
     "team.added": _plain("added the team"),
     "audit.exported": _exported,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from meshportal.demo.pki import create_pki
+from meshportal.demo.pki import Pki, create_pki
 from meshportal.demo.processes import LOOPBACK, Service, free_port
 from meshportal.demo.redis_server import RedisServer
 from tests.browser.letters import LETTERS
@@ -46,6 +46,7 @@ class Site:
     double: DoubleProcess
     web: Service
     share: Path
+    pki: Pki
     addresses: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -93,7 +94,7 @@ def site(need: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) 
         web = Service("web", command, log=folder / "web.log", env=portal.environment, cwd=ROOT)
         with web:
             web.wait_for_http(f"http://localhost:{port}/livez", timeout=40)
-            site = Site(f"http://localhost:{port}", password, portal, double, web, share, portal.ask("addresses"))
+            site = Site(f"http://localhost:{port}", password, portal, double, web, share, pki, portal.ask("addresses"))
             yield site
 
 

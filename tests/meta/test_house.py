@@ -81,7 +81,10 @@ def test_every_task_expires() -> None:
 
     for name, entry in app.conf.beat_schedule.items():
         assert entry["options"]["expires"] <= 2 * float(entry["schedule"]), name
-        assert entry["task"] in app.tasks or app.autodiscover_tasks(["meshportal.core", "messages"], force=True) is None
+        assert (
+            entry["task"] in app.tasks
+            or app.autodiscover_tasks(["meshportal.core", "meshportal.notify", "mailboxes", "messages"], force=True) is None
+        )
 
 
 def test_the_layers_hold() -> None:

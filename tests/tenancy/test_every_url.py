@@ -7,6 +7,7 @@ URL is walked without being added here; a new URL argument, or a new page withou
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -101,8 +102,34 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "workflow": registry.known(team.pk, "TOC_FHIR_IP_DISCH"),
         "composed": composed(box),
         "resend": begun(team, returned),
-        "identity": ClientIdentity.objects.get(team=team),
+        "identity": ClientIdentity.objects.get(team=team, name="Midshire 2026"),
+        "asked": asked(team),
+        "roll_over": rolling(box),
     }
+
+
+def rolling(box: Any) -> Any:
+    """A roll-over of ``box`` whose test passed."""
+    from certificates.models import ClientIdentity
+    from mailboxes import rollover
+    from meshportal.audit.actors import Actor
+
+    old = box.identity
+    fields = {field.attname: getattr(old, field.attname) for field in ClientIdentity._meta.fields}
+    new = ClientIdentity.objects.create(**{**fields, "id": uuid.uuid4(), "name": "Midshire 2029", "fingerprint": "1" * 64})
+    made = rollover.begin(actor=Actor.command("test"), team=box.team, old=old, new=new)
+    made.rows.update(test="passed")
+    return made
+
+
+def asked(team: Any) -> Any:
+    """A request for a certificate that has not come."""
+    from certificates.models import CertificateRequest
+
+    return CertificateRequest.objects.create(
+        team=team, environment="int", name="To come", local_id="X26HC001", ods_code="X26", organisation="Midshire", why="new",
+        key_size=2048, csr_pem="a request", private_key="PLANTED key",
+    )  # fmt: skip
 
 
 def composed(box: Any) -> Any:
@@ -157,6 +184,12 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
     if route.name.startswith("messages:composed"):
         return [route.url(team=world["team"].slug, pk=world["composed"].pk)]
+    if route.name == "mailboxes:roll-over-start":
+        return [route.url(team=world["team"].slug, pk=world["identity"].pk)]
+    if route.name.startswith("mailboxes:roll-over"):
+        return [route.url(team=world["team"].slug, pk=world["roll_over"].pk)]
+    if route.name.startswith("certificates:requested"):
+        return [route.url(team=world["team"].slug, pk=world["asked"].pk)]
     if route.name.startswith("messages:bulk-resend"):
         return [route.url(team=world["team"].slug, pk=world["resend"].pk)]
     names = ["mailbox"] if of_mailbox else kinds[route.name.partition(":")[0]]
