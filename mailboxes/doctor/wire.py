@@ -54,19 +54,20 @@ def resolve(host: str, port: int, *, seconds: float) -> list[Address]:
 
 
 def connect(addresses: Sequence[Address], *, seconds: float) -> socket.socket:
-    """A connection to the first address that takes one, within ``seconds`` altogether.
+    """A connection to the first address that takes one, within ``seconds`` altogether; a silent one leaves time for the next.
 
     Raises ConnectTimeout when any of them was silent, ConnectionRefused when all refused, ConnectionFailed otherwise.
     """
     until = time.monotonic() + seconds
     refused = silent = False
     other: OSError | None = None
-    for family, address in addresses[:_MOST_ADDRESSES]:
+    tried = addresses[:_MOST_ADDRESSES]
+    for number, (family, address) in enumerate(tried):
         left = until - time.monotonic()
         if left <= 0:
             break
         connection = socket.socket(family, socket.SOCK_STREAM)
-        connection.settimeout(left)
+        connection.settimeout(left / (len(tried) - number))
         try:
             connection.connect(address)
         except TimeoutError:

@@ -191,6 +191,14 @@ def test_a_black_holed_port(box: Mailbox, listen: Listen, examine: Examine, monk
     assert found.seconds is not None and 0.4 < found.seconds < 3
 
 
+def test_an_address_that_is_silent_leaves_time_for_the_next(double: Double) -> None:
+    """As a host with an address of IPv6 that leads nowhere."""
+    with servers.black_hole() as url:
+        silent = (socket.AF_INET, ("127.0.0.1", int(url.rpartition(":")[2])))
+        with wire.connect([silent, (socket.AF_INET, ("127.0.0.1", double.port))], seconds=1.0) as connection:
+            assert connection.getpeername()[1] == double.port
+
+
 # --- TLS: the server ------------------------------------------------------------------------------------------------
 def serving(pki: Pki, server: Identity) -> AbstractContextManager[Double]:
     return Double(Pki(pki.authority, server, pki.clients))
