@@ -83,11 +83,11 @@ def test_request_receive_test_switch_undo_by_keyboard(site: Site, new_page: NewP
     press(page, "main form button[type=submit]")
     at_both_widths(page, "roll-over-begun")
     press(page, "form[action$='/test/'] button")
-    expect(page.get_by_text("0 of 5 tested")).to_be_visible()
+    expect(page.get_by_text("0 of 6 tested")).to_be_visible()
     at_both_widths(page, "roll-over-testing", dark=True)
-    assert site.portal.ask("test_certificates") == 5
+    assert site.portal.ask("test_certificates") == 6
     # It comes by itself.
-    expect(page.get_by_role("button", name="Switch all that passed (4)")).to_be_visible()
+    expect(page.get_by_role("button", name="Switch all that passed (5)")).to_be_visible()
     expect(page.get_by_text("MESH refused the sign-in of this mailbox")).to_be_visible()
     settle(page)
     at_both_widths(page, "roll-over-tested", dark=True)
@@ -95,7 +95,7 @@ def test_request_receive_test_switch_undo_by_keyboard(site: Site, new_page: NewP
     press(page, "main form:has(table) button[type=submit]")
     expect(page.get_by_text("1 mailbox switched to “Fleet 2029”.")).to_be_visible()
     press(page, "form:has(input[name=all]) button")
-    expect(page.get_by_text("3 mailboxes switched to “Fleet 2029”.")).to_be_visible()
+    expect(page.get_by_text("4 mailboxes switched to “Fleet 2029”.")).to_be_visible()
     site.portal.ask("poll", mailbox_id=GOOD)
     # At the next refresh, five seconds after the one before.
     expect(page.get_by_text("New, in use")).to_be_visible(timeout=20_000)
@@ -103,6 +103,6 @@ def test_request_receive_test_switch_undo_by_keyboard(site: Site, new_page: NewP
     at_both_widths(page, "roll-over-switched", dark=True)
     press(page, "details.portal-confirm summary")
     press(page, "form[action$='/undo/'] button")
-    expect(page.get_by_text("4 mailboxes back on “fleet”.")).to_be_visible()
+    expect(page.get_by_text("5 mailboxes back on “fleet”.")).to_be_visible()
     settle(page)
     at_both_widths(page, "roll-over-undone")

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("sandbox"), pytest.mark.
 
 ACTOR = Actor.command("tests")
 CHUNK = 200_000
-SIZES = [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK]
+SIZES = [1, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK]
 
 
 def body_of(size: int, kind: str) -> bytes:
@@ -72,12 +72,13 @@ def test_what_the_sender_sends_the_official_client_reads(
     assert message.acknowledged_at is not None
 
 
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzip"])
 def test_a_large_message_arrives_in_chunks_as_large_as_the_portal_makes_them(
-    official: Official, box: Mailbox, tmp_path: Path
+    official: Official, box: Mailbox, tmp_path: Path, compress: bool
 ) -> None:
     """150 MB in chunks of 20 MB, as the settings have them."""
     sent = write_body(tmp_path / "sent", 150_000_000)
-    draft = outbox.Draft(recipient=THEIRS, workflow_id="TEST_WORKFLOW", file_name="large.bin", compress=True)
+    draft = outbox.Draft(recipient=THEIRS, workflow_id="TEST_WORKFLOW", file_name="large.bin", compress=compress)
     with (tmp_path / "sent").open("rb") as file:
         message = outbox.put(actor=ACTOR, mailbox=box, draft=draft, body=iter(lambda: file.read(1024 * 1024), b""))
     assert message.chunk_count == 8
