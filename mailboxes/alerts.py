@@ -7,13 +7,14 @@ is late for a reason of its own. Nothing here repeats what MESH said: it leaves 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
 
 from mailboxes import health, ladder, selectors
-from mailboxes.models import Mailbox, Mode
+from mailboxes.models import Channel, Mailbox, Mode, Outlet, WatchedFolder
 from meshportal.accounts.models import Role
 from meshportal.core.heartbeats import queue_health
 from meshportal.notify.models import Severity
@@ -23,6 +24,7 @@ from meshportal.web.time import london
 REFUSED, UNREACHABLE = "mailbox.refused", "mailbox.unreachable"
 POLL_OVERDUE, HANDSHAKE_OVERDUE = "mailbox.poll_overdue", "mailbox.handshake_overdue"
 PAUSED, BACKLOG, CLOCK = "mailbox.paused", "mailbox.backlog", "mailbox.clock"
+FOLDER, OUTLET = "mailbox.folder", "mailbox.outlet"
 
 # What comes from the network or from MESH as a whole, and goes by itself (see mailboxes.problems).
 OUT_OF_REACH = frozenset(
@@ -145,6 +147,23 @@ def clock(now: datetime) -> Iterator[Condition]:
             )
 
 
+def folders(now: datetime) -> Iterator[Condition]:
+    """Watched folders that cannot be worked: away, read-only, on a full disk."""
+    for folder in WatchedFolder.objects.exclude(problem_code="").select_related("mailbox__team").defer("mailbox__password"):
+        sentence = "has a watched folder that cannot be worked, so nothing in it is sent."
+        yield _about(folder.mailbox, FOLDER, sentence, since=folder.problem_since)
+
+
+def outlets(now: datetime) -> Iterator[Condition]:
+    """Consumers that messages cannot be handed on to: a folder at once, a webhook after a while."""
+    rows = Outlet.objects.filter(enabled=True).exclude(problem_code="").select_related("mailbox__team")
+    for outlet in rows.defer("secret", "mailbox__password"):
+        folder = outlet.channel == Channel.FOLDER
+        if folder or outlet.problem_since is None or outlet.problem_since <= now - UNREACHABLE_FOR:
+            sentence = f"cannot hand messages on to its {'folder' if folder else 'webhook'}. They wait in the portal."
+            yield replace(_about(outlet.mailbox, OUTLET, sentence, since=outlet.problem_since), key=str(outlet.pk))
+
+
 def _about(mailbox: Mailbox, kind: str, sentence: str, **fields: Any) -> Condition:
     values = {"subject": str(mailbox), "team": mailbox.team, **selectors.link_to(mailbox), **fields}
     return Condition(kind=kind, key=str(mailbox.pk), sentence=sentence, **values)
@@ -209,6 +228,22 @@ KINDS = (
         "Ask whoever runs the portal to set the clock (NTP). MESH refuses sign-ins when the two are more than 2 hours apart.",
         Role.MANAGER,
     ),
+    Kind(
+        FOLDER,
+        "Watched folder cannot be worked",
+        "mailbox has a folder that cannot be worked",
+        "mailboxes have folders that cannot be worked",
+        Severity.CRITICAL,
+        "The mailbox’s page says what stands in the way. Nothing is lost: the portal goes on trying.",
+    ),
+    Kind(
+        OUTLET,
+        "Messages cannot be handed on",
+        "mailbox cannot hand messages on",
+        "mailboxes cannot hand messages on",
+        Severity.CRITICAL,
+        "The mailbox’s page says what stands in the way. Nothing is lost: the portal goes on trying.",
+    ),
 )
 RULES = (
     Rule("mailbox problems", (REFUSED, UNREACHABLE), problems),
@@ -216,4 +251,6 @@ RULES = (
     Rule("paused mailboxes", (PAUSED,), paused),
     Rule("backlog", (BACKLOG,), backlog),
     Rule("clock", (CLOCK,), clock),
+    Rule("watched folders", (FOLDER,), folders),
+    Rule("handing on", (OUTLET,), outlets),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+
+from django.db.models import Count, F, Max
 
 from mailboxes import selectors as mailboxes
 from mailboxes.models import Mailbox
@@ -12,10 +14,12 @@ from meshportal.notify.models import Severity
 from meshportal.notify.registry import Condition, Kind, Rule, register_kind, register_rule
 from meshportal.web.time import london
 from messages import trouble
-from messages.models import Message, MessageType
+from messages.filters import ACKS_REJECTED, NOT_HANDED_ON
+from messages.models import FolderPickup, Handed, HandOver, Message, MessageType
 from messages.states import State
 
 QUARANTINED, WAITING, REPORTS = "message.quarantined", "message.waiting", "message.report"
+REJECTED, GIVEN_UP, NEVER_QUEUED = "message.rejected", "message.given_up", "message.never_queued"
 _SENT_KINDS = {
     State.UNCERTAIN: "message.uncertain",
     State.RETURNED: "message.returned",
@@ -94,11 +98,41 @@ def reports(now: datetime) -> Iterator[Condition]:
         yield _about(mailbox, REPORTS, sentence, "messages:inbox", {"type": MessageType.REPORT.value}, row["newest"])
 
 
+def rejected(now: datetime) -> Iterator[Condition]:
+    """Acknowledgements in which the recipient's system says no."""
+    rows = trouble.rejected(_every(), now).order_by().values("mailbox_id")
+    for mailbox, row in _by_mailbox(rows.annotate(number=Count("pk"), newest=Max("seen_at"))):
+        sentence = f"has {_some(row['number'], 'acknowledgement')} in which the recipient’s system rejects a message."
+        yield _about(mailbox, REJECTED, sentence, "messages:inbox", {"type": ACKS_REJECTED}, row["newest"])
+
+
+def given_up(now: datetime) -> Iterator[Condition]:
+    """Received messages that their consumer does not have, and will not get by itself."""
+    rows = HandOver.objects.filter(state=Handed.FAILED).order_by().values(mailbox_id=F("outlet__mailbox_id"))
+    for mailbox, row in _by_mailbox(rows.annotate(number=Count("message_id", distinct=True), newest=Max("updated_at"))):
+        sentence = f"has {_some(row['number'], 'message')} that could not be handed on."
+        yield _about(mailbox, GIVEN_UP, sentence, "messages:inbox", {"handed": NOT_HANDED_ON}, row["newest"])
+
+
+def never_queued(now: datetime) -> Iterator[Condition]:
+    """Documents of watched folders that became no message: no other page knows of them."""
+    failed = FolderPickup.objects.filter(sent=False, message__isnull=True, ended_at__gt=now - trouble.CAME_BACK)
+    rows = failed.order_by().values("mailbox_id").annotate(number=Count("pk"), newest=Max("ended_at"))
+    for mailbox, row in _by_mailbox(rows):
+        were = "was" if row["number"] == 1 else "were"
+        sentence = f"has {_some(row['number'], 'document')} in FAILED of its folder that {were} not sent."
+        yield _about(mailbox, NEVER_QUEUED, sentence, "mailboxes:detail", {}, row["newest"])
+
+
+def _some(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def _every() -> Any:
     return Message.objects.filter(mailbox__in=Mailbox.objects.order_by().values("pk"))
 
 
-def _by_mailbox(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Mailbox, dict[str, Any]]]:
+def _by_mailbox(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mailbox, Mapping[str, Any]]]:
     found = list(rows)
     boxes = {mailbox.pk: mailbox for mailbox in mailboxes.every_mailbox()} if found else {}
     for row in found:
@@ -177,10 +211,37 @@ KINDS = (
         Severity.WARNING,
         "The report says why and what to do.",
     ),
+    Kind(
+        REJECTED,
+        "Message rejected by the recipient’s system",
+        "mailbox has messages that the recipient’s system rejected",
+        "mailboxes have messages that recipients’ systems rejected",
+        Severity.WARNING,
+        "See why, and reach the recipient another way if it matters.",
+    ),
+    Kind(
+        GIVEN_UP,
+        "Message not handed on",
+        "mailbox has messages that could not be handed on",
+        "mailboxes have messages that could not be handed on",
+        Severity.WARNING,
+        "Open the message to see why, then hand it on again.",
+    ),
+    Kind(
+        NEVER_QUEUED,
+        "Document of a folder not sent",
+        "mailbox has documents in its folder that were not sent",
+        "mailboxes have documents in their folders that were not sent",
+        Severity.WARNING,
+        "The control file beside it says why.",
+    ),
 )
 RULES = (
     Rule("messages that could not be stored", (QUARANTINED,), quarantined),
     Rule("messages that wait", (WAITING,), waiting),
     Rule("sent messages", tuple(_SENT_KINDS.values()), sent),
     Rule("reports", (REPORTS,), reports),
+    Rule("rejections", (REJECTED,), rejected),
+    Rule("messages that were not handed on", (GIVEN_UP,), given_up),
+    Rule("documents of folders", (NEVER_QUEUED,), never_queued),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from messages.models import Message, MessageType
+from messages.models import AckAnswer, Message, MessageType
 from messages.states import IN_INBOX, Direction, State
 
 # Letters that came back stand on the overview for a week: by then somebody has dealt with them, or never will.
@@ -58,3 +58,8 @@ def waiting(messages: QuerySet[Message], now: datetime) -> Rows:
     rows = messages.filter(state__in=[str(state) for state in IN_INBOX], seen_at__gt=now - Message.LIFE)
     found: Rows = rows.order_by().values(*_BOX).annotate(oldest=Min(Coalesce("sent_at", "seen_at")))
     return found
+
+
+def rejected(messages: QuerySet[Message], now: datetime) -> QuerySet[Message]:
+    """The acknowledgements in which a recipient's system rejects a message."""
+    return messages.filter(ack__answer=AckAnswer.NEGATIVE, ack__created_at__gt=now - REPORTS_FOR)

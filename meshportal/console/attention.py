@@ -29,9 +29,9 @@ from meshportal.notify.rules import silence_words
 from messages import selectors as messages
 from messages import trouble
 from messages.filters import ACKS_REJECTED
-from messages.models import AckAnswer, Message, MessageType
+from messages.models import Message, MessageType
 from messages.states import State
-from messages.trouble import CAME_BACK, REPORTS_FOR
+from messages.trouble import CAME_BACK
 
 # More mailboxes than this with one cause become one line.
 ONE_BY_ONE = 3
@@ -255,7 +255,7 @@ def _reports(team: Team, now: datetime) -> Iterator[Line]:
 
 def _rejected(team: Team, now: datetime) -> Iterator[Line]:
     """The recipient's system said no: the letter came and was not taken, and nobody else tells the sender."""
-    rows = Message.objects.filter(ack__answer=AckAnswer.NEGATIVE, ack__created_at__gt=now - REPORTS_FOR)
+    rows = trouble.rejected(Message.objects.all(), now)
     one = "has an acknowledgement in which the recipient’s system rejects a message."
     many = "has {number} acknowledgements in which recipients’ systems reject messages."
     advice = "See why, and reach the recipient another way if it matters. It stands here for 7 days."

@@ -12,13 +12,13 @@ import pytest
 from django.utils import timezone
 
 from mailboxes import alerts as of_mailboxes
-from mailboxes.models import Mailbox
+from mailboxes.models import Mailbox, Outlet, WatchedFolder
 from meshportal.core.models import WorkerHeartbeat
 from meshportal.core.queues import QUEUES
 from meshportal.notify import registry, rules, services, sweep
 from meshportal.notify.models import Alert, AlertEvent, Channel, Turn
 from meshportal.notify.registry import Condition, Rule
-from messages.models import Message
+from messages.models import Ack, FolderPickup, HandOver, Message
 from tests.notify.conftest import ACTOR, MINOR, PERSON, THING, Holding
 
 pytestmark = pytest.mark.django_db
@@ -169,6 +169,42 @@ def test_one_letter_more_is_news_although_the_first_was_acknowledged(healthy: An
     message(mailbox=box, state="returned")
     assert "sent 2 messages that came back" in found()["message.returned"]
     assert Alert.objects.get().acknowledged_at is None
+
+
+def test_a_folder_and_a_webhook_that_do_not_take_messages(healthy: Any) -> None:
+    box, now = healthy(folder="box"), timezone.now()
+    away = {"problem_code": "away", "problem": "PLANTED", "problem_since": now - timedelta(minutes=1)}
+    WatchedFolder.objects.create(mailbox=box, **away)
+    Outlet.objects.create(team=box.team, mailbox=box, channel="folder", enabled=True, **away)
+    webhook = Outlet.objects.create(
+        team=box.team, mailbox=box, channel="webhook", enabled=True, url="https://planted.example", secret="PLANTED", **away
+    )
+    shown = found()
+    assert set(shown) == {"mailbox.folder", "mailbox.outlet"}
+    assert "cannot hand messages on to its folder" in shown["mailbox.outlet"]
+    # A webhook that is restarted mends itself before anybody could act.
+    assert Alert.objects.filter(kind="mailbox.outlet", closed_at__isnull=True).count() == 1
+    Outlet.objects.filter(pk=webhook.pk).update(problem_since=now - timedelta(minutes=11))
+    found()
+    assert Alert.objects.filter(kind="mailbox.outlet", closed_at__isnull=True).count() == 2
+    assert "PLANTED" not in str(list(Alert.objects.values())).replace("planted", "PLANTED")
+    WatchedFolder.objects.update(problem_code="")
+    Outlet.objects.update(problem_code="")
+    assert found() == {}
+
+
+def test_what_consumers_and_recipients_do_not_have(healthy: Any, message: Any) -> None:
+    box, now = healthy(), timezone.now()
+    outlet = Outlet.objects.create(team=box.team, mailbox=box, channel="folder", enabled=True)
+    received = message(mailbox=box, body=b"a letter", subject="PLANTED")
+    HandOver.objects.create(team=box.team, message=received, outlet=outlet, state="failed", problem="PLANTED")
+    FolderPickup.objects.create(mailbox=box, folder="PLANTED", stage="done", sent=False, ended_at=now)
+    Ack.objects.create(message=received, answer="negative")
+    shown = found()
+    assert set(shown) == {"message.given_up", "message.never_queued", "message.rejected"}
+    assert "has 1 message that could not be handed on" in shown["message.given_up"]
+    assert "has 1 document in FAILED of its folder that was not sent" in shown["message.never_queued"]
+    assert "PLANTED" not in str(list(Alert.objects.values()) + list(AlertEvent.objects.values()))
 
 
 # --- The portal itself ---------------------------------------------------------------------------------------------------
