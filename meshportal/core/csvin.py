@@ -39,6 +39,8 @@ _SAVE = "Save it as “CSV UTF-8 (comma delimited)” and choose that file."
 _BROKEN = "The quotes in this row do not fit: each one that opens a cell must be closed, and a quote inside is written twice."
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _MOST_CELL = 10_000
+# A cell of nothing else is empty. Other blanks are control characters, and are told of.
+_BLANK = " \t\r\n\u00a0"
 
 
 class Wrong(Exception):
@@ -143,7 +145,7 @@ class Table:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         try:
             for number, cells in enumerate(reader, start=1):
-                while cells and not cells[-1].strip():
+                while cells and not cells[-1].strip(_BLANK):
                     cells.pop()
                 if cells:
                     records.append((number, cells))
