@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from mailboxes import handshakes
+from mailboxes import handshakes, importing
 
 
 @shared_task
 def test_due() -> None:
     """Tests every mailbox that waits for a handshake with a new certificate."""
     handshakes.run_due()
+
+
+@shared_task
+def sweep_imports() -> None:
+    """Takes away files of mailboxes that nobody imported in time: they may hold passwords."""
+    importing.sweep()
