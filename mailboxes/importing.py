@@ -103,13 +103,16 @@ class _Undone(Exception):
 def rehearse(*, actor: Actor, team: Team, data: bytes, reason: str = "") -> tuple[Outcome, list[Row], list[str]]:
     """What the file ``data`` would do, its rows, and what is to be said of it. Nothing is kept. Raises Faulty."""
     read = TABLE.read(data)
-    if read.problems:
-        raise Faulty(read.problems)
-    with audit.rehearsal():
-        outcome = _carry_out(actor, team, read.rows, reason)
-    if outcome.problems:
-        raise Faulty(outcome.problems)
-    return outcome, read.rows, read.notes
+    faulty = {problem.row for problem in read.problems}
+    rows = [row for row in read.rows if row.number not in faulty]
+    outcome = Outcome()
+    if rows:
+        # Also where others of the file are faulty, so that everything is said at once.
+        with audit.rehearsal():
+            outcome = _carry_out(actor, team, rows, reason)
+    if problems := read.problems + outcome.problems:
+        raise Faulty(sorted(problems, key=lambda problem: problem.row))
+    return outcome, rows, read.notes
 
 
 def prepare(*, actor: Actor, team: Team, data: bytes, file_name: str = "") -> MailboxImport:

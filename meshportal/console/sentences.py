@@ -34,6 +34,12 @@ ACTIONS: dict[str, str] = {
     "mailbox.checked": "Connection checked",
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
+    "mailbox_import.prepared": "File of mailboxes uploaded",
+    "mailbox_import.applied": "File of mailboxes imported",
+    "mailbox_import.discarded": "File of mailboxes discarded",
+    "mailboxes.exported": "Mailboxes exported",
+    "examination.begun": "Connections of many mailboxes checked",
+    "examination.retried": "Connections checked again",
     "roll_over.begun": "Certificate roll-over begun",
     "roll_over.test_asked": "New certificate tested",
     "roll_over.switched": "Mailboxes switched to a new certificate",
@@ -66,6 +72,8 @@ _PAGES = {
     "bulkresend": "messages:bulk-resend",
     "clientidentity": "certificates:detail",
     "rollover": "mailboxes:roll-over",
+    "mailboximport": "mailboxes:imported",
+    "examination": "mailboxes:examination",
     "certificaterequest": "certificates:requested",
 }
 
@@ -158,6 +166,22 @@ def _mailbox_added(event: AuditEvent) -> Told:
 def _mailbox_changed(event: AuditEvent) -> Told:
     changes = [_change(name, event.before.get(name), value) for name, value in sorted(event.after.items())]
     return Told("changed mailbox", f": {'; '.join(changes)}" if changes else "")
+
+
+def _imported(verb: str) -> Callable[[AuditEvent], Told]:
+    def telling(event: AuditEvent) -> Told:
+        added, changed = (int(event.after.get(name) or 0) for name in ("added", "changed"))
+        return Told(verb, f", which adds {_mailboxes(added)} and changes {_mailboxes(changed)}")
+
+    return telling
+
+
+def _examined(verb: str) -> Callable[[AuditEvent], Told]:
+    return lambda event: Told(verb, f", of {_mailboxes(int(event.after.get('mailboxes') or 0))}")
+
+
+def _mailboxes(number: int) -> str:
+    return f"{number:,} mailbox{'' if number == 1 else 'es'}"
 
 
 def _workflow_reviewed(event: AuditEvent) -> Told:
@@ -281,6 +305,12 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "mailbox.checked": _plain("had the connection checked of mailbox"),
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,
+    "mailbox_import.prepared": _imported("uploaded the"),
+    "mailbox_import.applied": _imported("carried out the"),
+    "mailbox_import.discarded": _plain("discarded the"),
+    "mailboxes.exported": _examined("exported the"),
+    "examination.begun": _examined("began the"),
+    "examination.retried": _examined("asked again for those that failed in the"),
     "roll_over.begun": _plain("began the"),
     "roll_over.test_asked": _rolled("asked for a test of the new certificate, for the", "with"),
     "roll_over.switched": _rolled("switched mailboxes, by the", "for"),

@@ -105,6 +105,8 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "identity": ClientIdentity.objects.get(team=team, name="Midshire 2026"),
         "asked": asked(team),
         "roll_over": rolling(box),
+        "imports": [filed(team, 1), filed(team, 2, apply=True)],
+        "their_import": filed(other_team, 3),
     }
 
 
@@ -119,6 +121,20 @@ def rolling(box: Any) -> Any:
     new = ClientIdentity.objects.create(**{**fields, "id": uuid.uuid4(), "name": "Midshire 2029", "fingerprint": "1" * 64})
     made = rollover.begin(actor=Actor.command("test"), team=box.team, old=old, new=new)
     made.rows.update(test="passed")
+    return made
+
+
+def filed(team: Any, number: int, *, apply: bool = False) -> Any:
+    """A file of one mailbox, looked at or carried out too."""
+    from mailboxes import importing
+    from meshportal.audit.actors import Actor
+
+    head = "mailbox_id,environment,ods_code,name,password"
+    data = f"{head}\nX26CSV{number},sandbox,X26,PLANTED of {team.slug},PLANTED-password".encode()
+    made = importing.prepare(actor=Actor.command("test"), team=team, data=data, file_name=f"{team.slug}.csv")
+    if apply:
+        importing.apply(actor=Actor.command("test"), imported=made, digest=made.digest)
+        made.refresh_from_db()
     return made
 
 
@@ -186,6 +202,10 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug, pk=world["composed"].pk)]
     if route.name == "mailboxes:roll-over-start":
         return [route.url(team=world["team"].slug, pk=world["identity"].pk)]
+    if route.name.startswith("mailboxes:imported"):
+        return [route.url(team=world["team"].slug, pk=one.pk) for one in world["imports"]]
+    if route.name.startswith("mailboxes:examination"):
+        return [route.url(team=world["team"].slug, pk=world["imports"][1].examination_id)]
     if route.name.startswith("mailboxes:roll-over"):
         return [route.url(team=world["team"].slug, pk=world["roll_over"].pk)]
     if route.name.startswith("certificates:requested"):
