@@ -56,7 +56,7 @@ class ApplyForm(NhsFormMixin, forms.Form):
     digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
     reason = forms.CharField(
         label="Why is this imported?",
-        help_text="Kept with your name in the audit of each mailbox.",
+        help_text="Kept with your name in the audit.",
         required=False,
         max_length=500,
         widget=forms.Textarea(attrs={"rows": 2}),

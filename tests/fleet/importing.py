@@ -114,3 +114,32 @@ def audit_holds() -> bool:
     from meshportal.audit import services as audit
 
     return audit.verify().broken is None
+
+
+def run_examinations() -> int:
+    """What a worker does when the bell rings."""
+    from mailboxes import examining
+    from messages.selectors import workflows_received
+
+    return examining.run_due(workflows_received)
+
+
+def ask_again_now() -> None:
+    """As if the last examination had been asked for a while ago."""
+    from datetime import timedelta
+
+    from django.db.models import F
+
+    from mailboxes.models import Examination
+
+    Examination.objects.update(asked_at=F("asked_at") - timedelta(minutes=1))
+
+
+def forget_imported(*, prefix: str) -> None:
+    """Takes away what a test imported, for the tests after it."""
+    from mailboxes.models import Examination, ExaminationRow, Mailbox, MailboxImport
+
+    ExaminationRow.objects.filter(mailbox__mailbox_id__startswith=prefix).delete()
+    MailboxImport.objects.all().delete()
+    Examination.objects.filter(rows=None).delete()
+    Mailbox.objects.filter(mailbox_id__startswith=prefix).delete()
