@@ -13,10 +13,11 @@ The dry run is the act itself, undone: whatever refuses a mailbox when it is add
 | a mailbox of the file, or what the file would do, changed since the person looked | it is shown anew |
 | a row is refused by then | a sentence with the row; nothing is done |
 | two people apply it, or one twice | the second is told that it is done |
+| two files that add the same mailboxes are applied in the same moment | the second is shown anew what is left |
 | nobody applies it for two hours, or somebody discards it | the sealed rows are gone; the plan in words stays |
 | the sealed rows cannot be opened with the portal's keys | a sentence: upload it again |
 
-Locks are taken in the order import, mailboxes by id, audit: all mailboxes before the first audit event, since everybody who
+Locks are taken in the order import, team, mailboxes by id, audit: all mailboxes before the first audit event, since everybody who
 changes one mailbox locks it before the audit chain.
 """
 
@@ -237,6 +238,8 @@ def _carry_out(actor: Actor, team: Team, rows: Sequence[Row], reason: str) -> Ou
         names = " and ".join(Environment(name).label.lower() for name in environments)
         sentence = f"The file holds mailboxes of {names}, which are never mixed in one act. Make a file for each."
         return Outcome(problems=[Problem(sentence)])
+    # Two files with the same new mailboxes in another order would wait for each other.
+    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
     outcome = Outcome(environment=environments[0])
     worker = RowWorker(actor, team, environments[0], rows, reason)
     for row in rows:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db import connections as databases
 from django.utils import timezone
 
 from mailboxes import importing, outlets, services, sheet
@@ -354,6 +357,59 @@ def test_a_failure_in_the_middle_leaves_nothing(prepare: Prepare, monkeypatch: p
     assert (Mailbox.objects.count(), ExaminationRow.objects.count(), AuditEvent.objects.count()) == (0, 0, events)
     applied(imported)
     assert Mailbox.objects.count() == 5
+
+
+def together(*acts: Callable[[], Any]) -> list[Any]:
+    """What came of acts that begin in the same moment, each in a thread of its own."""
+    start, found = threading.Barrier(len(acts)), []
+
+    def run(act: Callable[[], Any]) -> None:
+        try:
+            start.wait(timeout=10)
+            found.append(act())
+        except Exception as error:
+            found.append(error)
+        finally:
+            databases.close_all()
+
+    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return found
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_import_the_same_file_in_the_same_moment(prepare: Prepare) -> None:
+    imported = prepare(*[new(number) for number in range(5)])
+    found = together(lambda: applied(imported), lambda: applied(imported))
+    assert sorted(type(one).__name__ for one in found) == ["Examination", "Refused"]
+    assert (Mailbox.objects.count(), ExaminationRow.objects.count()) == (5, 5)
+    assert audit.verify().broken is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_files_add_the_same_mailboxes_in_the_same_moment(prepare: Prepare) -> None:
+    rows = [new(number, ods_code="RH8") for number in range(5)]
+    one, two = prepare(*rows), prepare(*reversed(rows))
+    found = together(lambda: applied(one), lambda: applied(two))
+    assert sorted(type(one).__name__ for one in found) == ["Examination", "Refused"], found
+    assert (Mailbox.objects.count(), ExaminationRow.objects.count()) == (5, 5)
+    assert audit.verify().broken is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_somebody_changes_a_mailbox_while_it_is_imported(prepare: Prepare, mailbox: Make) -> None:
+    boxes = [mailbox(name=f"Old {number}") for number in range(5)]
+    imported = prepare(*[{"mailbox_id": box.mailbox_id, "environment": "sandbox", "name": "New"} for box in boxes])
+    acts = [lambda box=box: services.change_mailbox(actor=ACTOR, mailbox=box, poll_interval_seconds=900) for box in boxes[:2]]
+    found = together(lambda: applied(imported), *acts)
+    assert not [one for one in found if isinstance(one, Exception) and not isinstance(one, Refused)], found
+    refused = any(isinstance(one, Refused) for one in found)
+    names = set(Mailbox.objects.values_list("name", flat=True))
+    assert names == ({f"Old {number}" for number in range(5)} if refused else {"New"})
+    assert Mailbox.objects.filter(poll_interval_seconds=900).count() == 2
 
 
 def test_a_rehearsal_leaves_no_event_and_ends(team: Any) -> None:
