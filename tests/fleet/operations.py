@@ -195,3 +195,10 @@ def notify(*, name: str, **arguments: Any) -> Any:
     from tests.notify import operations
 
     return getattr(operations, name)(**arguments)
+
+
+def stage_calendar(**arguments: str) -> str:
+    """A team of its own, for the tests of the calendar."""
+    from tests.certificates import staging
+
+    return staging.stage(**arguments)
