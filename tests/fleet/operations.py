@@ -47,6 +47,14 @@ def seed(*, certificate: str, key: str, ca: str, mailboxes: list[dict[str, Any]]
         )
 
 
+def seed_team(*, ca: str) -> None:
+    """A team and a trust bundle, and nothing else."""
+    from certificates import services as certificates
+
+    Team.objects.create(name="Fleet", slug="fleet")
+    certificates.replace_trust_bundle(actor=ACTOR, environment="sandbox", name="test CA", pem=ca.encode())
+
+
 def counts() -> dict[str, int]:
     """How many messages are in each state."""
     return dict(Message.objects.values_list("state").annotate(Count("pk")))
@@ -202,3 +210,10 @@ def stage_calendar(**arguments: str) -> str:
     from tests.certificates import staging
 
     return staging.stage(**arguments)
+
+
+def betray(**arguments: str) -> None:
+    """Secrets written down on purpose, as the control of the search for them."""
+    from tests.secrets import betraying
+
+    betraying.betray(**arguments)
