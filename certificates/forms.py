@@ -220,6 +220,21 @@ class ExportKeyForm(NhsFormMixin, forms.Form):
         return cleaned
 
 
+class WithdrawForm(NhsFormMixin, forms.Form):
+    """Why a request for a certificate is given up."""
+
+    reason = forms.CharField(
+        label="Why is it withdrawn?",
+        help_text="For example: asked for the wrong organisation.",
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        error_messages={
+            "required": "Say why the request is withdrawn.",
+            "max_length": "Keep the reason within 500 characters.",
+        },
+    )
+
+
 def _named(upload: UploadedFile[Any]) -> str:
     name = "".join(character for character in upload.name or "" if character.isprintable())
     return f"the file {name[:80]}" if name else "the file"

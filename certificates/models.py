@@ -1,5 +1,5 @@
 """ClientIdentity (certificate and sealed key), CertificateRequest (for one to come), CalendarAddress (where programs subscribe
-to their ends), TrustBundle (an environment's CAs)."""
+to their ends), TrustBundle (an environment's CAs) and ServerCertificate (what its servers showed)."""
 
 from __future__ import annotations
 
@@ -57,6 +57,9 @@ class ClientIdentity(TeamOwned):
         return self.effective_expiry or self.not_after
 
 
+_NOT_WITHDRAWN = {"withdrawn_at__isnull": True}
+
+
 class CertificateRequest(TeamOwned):
     """A key made here and the request (CSR) for a certificate of it. The key is kept until the certificate has come."""
 
@@ -68,17 +71,20 @@ class CertificateRequest(TeamOwned):
     why = models.CharField(max_length=20, help_text="One of certificates.requesting.WHY.")
     key_size = models.PositiveIntegerField(help_text="In bits.")
     csr_pem = models.TextField()
-    private_key = SealedTextField(null=True, blank=True, help_text="As PEM; sealed, never shown, gone once it is received.")
+    private_key = SealedTextField(null=True, blank=True, help_text="As PEM; sealed, never shown, kept while it is open.")
     identity = models.OneToOneField(ClientIdentity, null=True, blank=True, on_delete=models.PROTECT, related_name="request")
     received_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_reason = models.TextField(blank=True)
 
     class Meta:
         constraints = (
             models.CheckConstraint(condition=models.Q(environment__in=Environment.values), name="request_environment"),
             models.CheckConstraint(
-                condition=models.Q(identity__isnull=True, received_at__isnull=True, private_key__isnull=False)
-                | models.Q(identity__isnull=False, received_at__isnull=False, private_key__isnull=True),
-                name="request_key_until_received",
+                condition=models.Q(identity__isnull=True, received_at__isnull=True, private_key__isnull=False, **_NOT_WITHDRAWN)
+                | models.Q(identity__isnull=False, received_at__isnull=False, private_key__isnull=True, **_NOT_WITHDRAWN)
+                | models.Q(identity__isnull=True, received_at__isnull=True, private_key__isnull=True, withdrawn_at__isnull=False),
+                name="request_key_while_open",
             ),
         )
         indexes = (models.Index(fields=["team", "-created_at"], name="request_team_time"),)
@@ -126,3 +132,29 @@ class TrustBundle(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.get_environment_display()})"
+
+
+class ServerCertificate(BaseModel):
+    """A certificate that a server of an environment showed at a handshake, after the trust bundle had vouched for it.
+
+    The portal's own knowledge, no team's: all mailboxes of an environment speak with the same server.
+    """
+
+    environment = models.CharField(max_length=10, choices=Environment.choices)
+    host = models.CharField(max_length=260, help_text="Name and port, as the portal was told to reach it.")
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the certificate, in hex.")
+    subject = models.CharField(max_length=300)
+    issuer = models.CharField(max_length=300)
+    not_after = models.DateTimeField()
+    above = models.JSONField(default=list, help_text="Names of what it sent besides, where Python tells; its issuer first.")
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["environment", "host", "fingerprint"], name="server_certificate_once"),
+            models.CheckConstraint(condition=models.Q(environment__in=Environment.values), name="server_environment"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.host}"

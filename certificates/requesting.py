@@ -8,6 +8,8 @@
 | somebody pastes another certificate together with its key | refused: it is not the one that was asked for |
 | the process dies while the certificate is taken in | all or nothing: certificate, request and audit are one transaction |
 | the certificate is given twice | one certificate; the second time leads to it |
+| it comes after the request was withdrawn | refused: the key is gone |
+| it is given and withdrawn at once | whichever is first holds; the other is refused |
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from certificates.models import CertificateRequest, ClientIdentity, Environment
 from meshportal.accounts.models import Team
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
+from meshportal.core.acts import Refused
 from meshportal.core.crypto import CannotUnseal
 
 KEY_SIZES = (2048, 4096)
@@ -108,6 +111,8 @@ def receive_certificate(
         request = rows.get(pk=request.pk)
         if request.identity_id is not None:
             return ClientIdentity.objects.defer("private_key").get(pk=request.identity_id), ()
+        if request.withdrawn_at is not None:
+            raise ValidationError("This request was withdrawn, and its key is gone. Request a new certificate.")
         try:
             key = str(request.private_key)
         except CannotUnseal:
@@ -140,6 +145,29 @@ def receive_certificate(
         said = f"It was issued to {identity.subject_cn}, and {request.common_name} was asked for."
         warnings = (*warnings, reading.Warned("other_name", said))
     return identity, warnings
+
+
+def withdraw_request(*, actor: Actor, request: CertificateRequest, reason: str) -> None:
+    """Gives up ``request``: its key is destroyed, so that a certificate that still comes is of no use. Raises Refused."""
+    if not reason.strip():
+        raise Refused("Say why the request is withdrawn.")
+    with transaction.atomic():
+        rows = CertificateRequest.objects.select_for_update(of=("self",)).select_related("team").defer("private_key")
+        request = rows.get(pk=request.pk)
+        if request.withdrawn_at is not None:
+            raise Refused("This request was withdrawn already.")
+        if request.identity_id is not None:
+            raise Refused("Its certificate has come, so there is nothing to withdraw.")
+        request.private_key, request.withdrawn_at, request.withdrawn_reason = None, timezone.now(), reason.strip()
+        request.save(update_fields=["private_key", "withdrawn_at", "withdrawn_reason", "updated_at"])
+        audit.record(
+            actor=actor,
+            action="certificate.request_withdrawn",
+            target=request,
+            team=request.team,
+            after={"subject": request.common_name},
+            reason=reason.strip(),
+        )
 
 
 def request_text(request: CertificateRequest) -> str:
@@ -187,7 +215,7 @@ def _check(made: CertificateRequest) -> None:
     named = {"team": made.team, "environment": made.environment, "name": made.name}
     if ClientIdentity.objects.filter(**named).exists():
         raise ValidationError({"name": f"The team has another certificate called “{made.name}” in this environment."})
-    if CertificateRequest.objects.filter(**named, identity__isnull=True).exists():
+    if CertificateRequest.objects.filter(**named, identity=None, withdrawn_at=None).exists():
         raise ValidationError({"name": f"The team has asked for a certificate called “{made.name}” already."})
 
 

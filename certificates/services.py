@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from certificates import reading
@@ -93,32 +95,65 @@ def import_identity(
     return identity, material.warnings
 
 
-def replace_trust_bundle(*, actor: Actor, environment: str, name: str, pem: bytes) -> TrustBundle:
-    """Makes ``pem`` the CA bundle of ``environment``; the one before is kept, no longer current.
+@dataclass(frozen=True)
+class CheckedBundle:
+    """A bundle that could be used: its authorities in words, and what to know of them."""
 
-    Bringing in the bundle that is current already changes nothing. Raises ValidationError when it holds no certificate.
-    """
+    authorities: tuple[reading.Facts, ...]
+    warnings: tuple[reading.Warned, ...]
+
+
+def check_trust_bundle(*, environment: str, pem: bytes) -> CheckedBundle:
+    """What ``pem`` would be for ``environment``; changes nothing. Raises ValidationError as :func:`replace_trust_bundle`."""
+    now = timezone.now()
+    facts = tuple(map(reading.facts_of, _authorities(environment, pem, now)))
+    return CheckedBundle(facts, tuple(reading.bundle_warnings(facts, environment=environment, now=now)))
+
+
+def previous_trust_bundle(environment: str) -> TrustBundle | None:
+    """The latest bundle of ``environment`` that is not in use and differs from the one that is."""
+    rows = TrustBundle.objects.filter(environment=environment)
+    in_use = rows.filter(current=True).values("fingerprint")
+    return rows.filter(current=False).exclude(fingerprint__in=in_use).order_by("-created_at", "-pk").first()
+
+
+def _authorities(environment: str, pem: bytes, now: datetime) -> list[x509.Certificate]:
     if environment not in Environment.values:
         raise ValidationError({"environment": f"Choose one of {', '.join(Environment.values)}."})
     try:
-        authorities = reading.certificates_in(pem, "the bundle")
+        return reading.read_bundle(pem, "the bundle", now)
     except reading.CannotUse as refusal:
-        raise ValidationError({"bundle": refusal.sentence}) from None
+        raise ValidationError({"bundle": ValidationError(refusal.sentence, code=refusal.code)}) from None
+
+
+def replace_trust_bundle(*, actor: Actor, environment: str, name: str, pem: bytes, reason: str = "") -> TrustBundle:
+    """Makes ``pem`` the CA bundle of ``environment``; the one before is kept, no longer current.
+
+    Every connection made from then on is checked against it: the bundle is part of what kept connections are known by.
+    Bringing in the bundle that is current already changes nothing. Raises ValidationError with one sentence when it is empty,
+    holds anything but authorities (a key, the certificate of a server), or none that is valid now.
+    """
+    authorities = _authorities(environment, pem, timezone.now())
     text = "".join(found.public_bytes(serialization.Encoding.PEM).decode() for found in authorities)
     fingerprint = hashlib.sha256(text.encode()).hexdigest()
-    with transaction.atomic():
-        current = TrustBundle.objects.filter(environment=environment, current=True).first()
-        if current is not None and current.fingerprint == fingerprint:
-            return current
-        TrustBundle.objects.filter(environment=environment, current=True).update(current=False)
-        bundle = TrustBundle.objects.create(environment=environment, name=name, pem=text, fingerprint=fingerprint)
-        audit.record(
-            actor=actor,
-            action="trust_bundle.replaced",
-            target=bundle,
-            before={"fingerprint": current.fingerprint if current else ""},
-            after={"fingerprint": fingerprint, "certificates": [reading.name_of(found.subject) for found in authorities]},
-        )
+    try:
+        with transaction.atomic():
+            current = TrustBundle.objects.select_for_update().filter(environment=environment, current=True).first()
+            if current is not None and current.fingerprint == fingerprint:
+                return current
+            TrustBundle.objects.filter(environment=environment, current=True).update(current=False)
+            bundle = TrustBundle.objects.create(environment=environment, name=name[:150], pem=text, fingerprint=fingerprint)
+            audit.record(
+                actor=actor,
+                action="trust_bundle.replaced",
+                target=bundle,
+                before={"fingerprint": current.fingerprint if current else ""},
+                after={"fingerprint": fingerprint, "certificates": [reading.name_of(found.subject) for found in authorities]},
+                reason=reason,
+            )
+    except IntegrityError:
+        # One is current in each environment, says the database.
+        raise ValidationError({"bundle": "Somebody else replaced it at this moment. Look at it, and try again."}) from None
     return bundle
 
 

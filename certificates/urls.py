@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from certificates.views import ask, bring_in, calendar, detail, export, lists
+from certificates.views import ask, bring_in, calendar, detail, export, lists, trust
 
 app_name = "certificates"
 
@@ -15,8 +15,10 @@ urlpatterns = [
     path("calendar/address/", calendar.AddressMake.as_view(), name="calendar-address"),
     path("calendar/address/end/", calendar.AddressEnd.as_view(), name="calendar-address-end"),
     path("import/", bring_in.ImportPage.as_view(), name="import"),
+    path("trust/", trust.TrustPage.as_view(), name="trust"),
     path("request/", ask.RequestStart.as_view(), name="request"),
     path("requests/<uuid:pk>/", ask.RequestPage.as_view(), name="requested"),
+    path("requests/<uuid:pk>/withdraw/", ask.RequestWithdraw.as_view(), name="requested-withdraw"),
     path("requests/<uuid:pk>/csr/", ask.RequestCsr.as_view(), name="requested-csr"),
     path("requests/<uuid:pk>/text/", ask.RequestText.as_view(), name="requested-text"),
     path("<uuid:pk>/export-key/", export.ExportKey.as_view(), name="export-key"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from mailboxes import health, ladder, selectors
+from mailboxes import chain_rules, health, ladder, selectors, trust_rules
 from mailboxes.models import Channel, Mailbox, Mode, Outlet, WatchedFolder
 from meshportal.accounts.models import Role
 from meshportal.core.heartbeats import queue_health
@@ -71,9 +71,9 @@ _REFUSALS = {
 
 def register() -> None:
     """Makes the kinds and rules of this module known."""
-    for kind in (*KINDS, ladder.KIND):
+    for kind in (*KINDS, ladder.KIND, *chain_rules.KINDS, *trust_rules.KINDS):
         register_kind(kind)
-    for rule in (*RULES, ladder.RULE):
+    for rule in (*RULES, ladder.RULE, chain_rules.RULE, trust_rules.RULE):
         register_rule(rule)
 
 

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from django.conf import settings
 from django.utils import timezone
 
+from certificates import servers
 from certificates.models import ClientIdentity, TrustBundle
 from mailboxes.models import Mailbox
 from mailboxes.problems import NotConfigured, london
@@ -38,6 +39,15 @@ def client_for(mailbox: Mailbox, *, somebody_waits: bool = False) -> MeshClient:
         password=mailbox.password,
         shared_key=shared_key,
     )
+
+
+def handshake(client: MeshClient, *, environment: str) -> None:
+    """A handshake of ``client``, and a note of the certificate that the server showed. Raises as :meth:`MeshClient.handshake`."""
+    try:
+        client.handshake()
+    finally:
+        # A mailbox that is refused has spoken with the server all the same.
+        servers.note(environment=environment, chain=client.server_chain, now=timezone.now())
 
 
 def needed(mailbox: Mailbox) -> tuple[ClientIdentity, str]:

@@ -71,7 +71,7 @@ def _handshake(row: RollOverRow) -> Problem | None:
         # In memory only: the mailbox itself goes on with the certificate that it has.
         mailbox.identity = row.roll_over.new
         client = connections.client_for(mailbox, somebody_waits=True)
-        client.handshake()
+        connections.handshake(client, environment=mailbox.environment)
     except NotConfigured as error:
         return error.problem
     except CannotUnseal:

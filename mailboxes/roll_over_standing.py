@@ -148,6 +148,53 @@ def roll_overs_with(team: Team, identity: ClientIdentity) -> QuerySet[RollOver]:
     return roll_overs_of(team).filter(Q(old=identity.pk) | Q(new=identity.pk))
 
 
+@dataclass(frozen=True)
+class Replaced:
+    """How far an old certificate is from being needed no more, by its roll-overs, the newest first."""
+
+    roll_overs: list[RollOver]
+    using: int
+    unproven: int
+    proven: int
+
+    @property
+    def can_retire(self) -> bool:
+        """No mailbox uses it, and each that was given another has had a handshake with that one."""
+        return not self.using and not self.unproven and self.proven > 0
+
+    @property
+    def word(self) -> str:
+        return "Can be retired" if self.can_retire else "Still needed" if self.using else "Not to be retired yet"
+
+    @property
+    def tone(self) -> str:
+        return "good" if self.can_retire else "busy"
+
+    @property
+    def sentence(self) -> str:
+        """What is so."""
+        if self.can_retire:
+            return "None uses it any more, and each mailbox has had a handshake with the certificate that replaced it."
+        parts = []
+        if self.using:
+            parts.append(f"{many(self.using)} still use{'s' if self.using == 1 else ''} it.")
+        if self.unproven:
+            parts.append(f"{many(self.unproven)} switched, with the first handshake still to come.")
+        return " ".join(parts) or "No mailbox uses it, and none was given another by a roll-over."
+
+
+def replaced(team: Team, identity: ClientIdentity, now: datetime) -> Replaced | None:
+    """How far the roll-overs from ``identity`` came; None when there is none."""
+    rolls = list(roll_overs_of(team).filter(old=identity.pk))
+    if not rolls:
+        return None
+    # A mailbox can have been rolled over twice: what it uses now counts.
+    lines = {line.mailbox.pk: line for one in rolls for line in standing(one, now).lines if line.uses == "new"}
+    using = Mailbox.objects.filter(team=team, identity=identity).count()
+    proven = sum(line.in_use for line in lines.values())
+    return Replaced(rolls, using, len(lines) - proven, proven)
+
+
 def standing(roll_over: RollOver, now: datetime) -> Standing:
     """How far ``roll_over`` came at ``now``; those that need a person stand first."""
     rows = RollOverRow.objects.filter(roll_over=roll_over).select_related("mailbox").defer("mailbox__password")

@@ -11,6 +11,7 @@ app_name = "mailboxes"
 urlpatterns = [
     path("", lists.MailboxList.as_view(), name="list"),
     path("roll-over-to/<uuid:pk>/", roll_over.RollOverStart.as_view(), name="roll-over-start"),
+    path("replaced/<uuid:pk>/", roll_over.ReplacedPage.as_view(), name="replaced"),
     path("roll-overs/<uuid:pk>/", roll_over.RollOverPage.as_view(), name="roll-over"),
     path("roll-overs/<uuid:pk>/test/", roll_over.RollOverTest.as_view(), name="roll-over-test"),
     path("roll-overs/<uuid:pk>/switch/", roll_over.RollOverSwitch.as_view(), name="roll-over-switch"),

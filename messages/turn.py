@@ -106,7 +106,7 @@ def _handshake(turn: Turn, client: MeshClient) -> None:
     last = mailbox.last_handshake_at
     if last is not None and now - last < Mailbox.HANDSHAKE_EVERY and mailbox.handshake_revision == mailbox.revision:
         return
-    client.handshake()
+    connections.handshake(client, environment=mailbox.environment)
     polling.note(mailbox, last_handshake_at=timezone.now(), handshake_revision=mailbox.revision)
     turn.tally.handshake = True
     turn.report("Handshake: MESH knows this mailbox and accepts its password and certificate.")

@@ -42,3 +42,10 @@ _BY_NAME = {authority.name.casefold(): authority for authority in _ALL}
 def known(common_name: str) -> Authority | None:
     """The authority of this name, or None: the sandbox's, and whatever NHS England makes next."""
     return _BY_NAME.get(" ".join(common_name.split()).casefold())
+
+
+def outdated(authority: Authority | None) -> bool:
+    """Whether there is a newer generation for the environment of ``authority``."""
+    if authority is None:
+        return False
+    return any(one.environment == authority.environment and one.generation > authority.generation for one in _ALL)

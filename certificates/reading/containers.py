@@ -19,11 +19,11 @@ from certificates.reading.refusals import MAX_BYTES, CannotUse
 
 MAX_CERTIFICATES = 50
 _BEGIN, _END, _DASHES = b"-----BEGIN ", b"-----END ", b"-----"
-_CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
+CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
 # RFC 1421: the cipher and its initialisation vector, which must be as long as a block.
 _DEK_INFO = re.compile(rb"DEK-Info:\s*(?:AES-(?:128|192|256)-CBC,[0-9A-Fa-f]{32}|DES-EDE3-CBC,[0-9A-Fa-f]{16})\s")
 _PLAIN_KEYS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
-_OTHER_LABELS = {
+OTHER_LABELS = {
     "CERTIFICATE REQUEST": "a certificate request, not the certificate that was issued for it",
     "NEW CERTIFICATE REQUEST": "a certificate request, not the certificate that was issued for it",
     "PKCS7": "a PKCS #7 bundle, which the portal does not read: export it as PEM",
@@ -51,14 +51,14 @@ class Contents:
 
 def certificates_in(data: bytes, where: str) -> list[x509.Certificate]:
     """The certificates of a PEM text, in their order. Raises CannotUse."""
-    _check_size(data, where)
-    text = _plain_text(data)
+    check_size(data, where)
+    text = plain_text(data)
     if _BEGIN not in text:
         raise CannotUse("not_pem", "This is not a PEM certificate: it should begin with “-----BEGIN CERTIFICATE-----”.")
     found = [
         _certificate(_decoded(body, where), where, number)
-        for number, (label, body, _) in enumerate(_blocks(text, where), 1)
-        if label in _CERTIFICATE_LABELS
+        for number, (label, body, _) in enumerate(blocks(text, where), 1)
+        if label in CERTIFICATE_LABELS
     ]
     if not found:
         raise CannotUse("no_certificate", f"There is no certificate in {where}.")
@@ -68,10 +68,10 @@ def certificates_in(data: bytes, where: str) -> list[x509.Certificate]:
 def unpack(source: Source, passphrase: str, into: Contents) -> None:
     """Adds what ``source`` holds to ``into``. Raises CannotUse."""
     data, where = source.data, source.where
-    _check_size(data, where)
+    check_size(data, where)
     if not data.strip():
         raise CannotUse("empty", f"There is nothing in {where}.")
-    text = _plain_text(data)
+    text = plain_text(data)
     if _BEGIN in text:
         _unpack_pem(text, where, passphrase, into)
     elif data.startswith(jks.MAGIC):
@@ -94,12 +94,14 @@ def unpack(source: Source, passphrase: str, into: Contents) -> None:
         raise CannotUse("too_many", f"There are more than {MAX_CERTIFICATES} certificates in {where}; a chain has three or four.")
 
 
-def _check_size(data: bytes, where: str) -> None:
+def check_size(data: bytes, where: str) -> None:
+    """Raises CannotUse for more than :data:`MAX_BYTES`."""
     if len(data) > MAX_BYTES:
         raise CannotUse("too_large", f"Too large to be a certificate: {where} holds more than 1 MB.")
 
 
-def _plain_text(data: bytes) -> bytes:
+def plain_text(data: bytes) -> bytes:
+    """A text in bytes, whatever editor kept it."""
     # Windows' editors keep text in UTF-16.
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace").encode("ascii", errors="replace")
@@ -107,7 +109,7 @@ def _plain_text(data: bytes) -> bytes:
 
 
 # --- PEM --------------------------------------------------------------------------------------------------------------
-def _blocks(text: bytes, where: str) -> list[tuple[str, bytes, bytes]]:
+def blocks(text: bytes, where: str) -> list[tuple[str, bytes, bytes]]:
     """Each block's label, its inside and the whole of it. Every byte is looked at once, whatever the text is."""
     found: list[tuple[str, bytes, bytes]] = []
     at = 0
@@ -135,8 +137,8 @@ def _unpack_pem(text: bytes, where: str, passphrase: str, into: Contents) -> Non
     number = 0
     usable = False
     other = ""
-    for label, body, whole in _blocks(text, where):
-        if label in _CERTIFICATE_LABELS:
+    for label, body, whole in blocks(text, where):
+        if label in CERTIFICATE_LABELS:
             number += 1
             into.certificates.append(_certificate(_decoded(body, where), where, number))
         elif label in _PLAIN_KEYS and b"Proc-Type:" in body:
@@ -146,7 +148,7 @@ def _unpack_pem(text: bytes, where: str, passphrase: str, into: Contents) -> Non
         elif label == "ENCRYPTED PRIVATE KEY":
             into.keys.append(_protected_key(_decoded(body, where), passphrase, where))
         else:
-            other = other or _OTHER_LABELS.get(label, "")
+            other = other or OTHER_LABELS.get(label, "")
             continue
         usable = True
     if not usable:
@@ -195,7 +197,7 @@ def _unpack_der(data: bytes, where: str, passphrase: str, into: Contents) -> Non
     elif shape == [der.SEQUENCE, der.OCTET_STRING]:
         into.keys.append(_protected_key(data, passphrase, where))
     elif shape[:1] == [der.OID]:
-        raise CannotUse("unknown_format", f"There is {_OTHER_LABELS['PKCS7']}, in {where}.")
+        raise CannotUse("unknown_format", f"There is {OTHER_LABELS['PKCS7']}, in {where}.")
     else:
         into.keys.append(_key(data, "", where))
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certificates.reading import authorities
 from certificates.reading.containers import Contents, Source, unpack
-from certificates.reading.examine import Examined, Warned, day, examine, in_order, is_authority, name_of, same_key
+from certificates.reading.examine import Examined, Facts, Warned, day, examine, in_order, is_authority, name_of, same_key
 from certificates.reading.refusals import CannotUse
 
 MAX_PASSPHRASE = 500
@@ -104,6 +104,11 @@ def _check_key(key: Any) -> None:
             raise CannotUse("key_too_small", f"The key is RSA of {key.key_size} bits; MESH takes no less than {MIN_RSA_BITS}.")
     elif not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, _CURVES):
         raise CannotUse("key_kind", "The key is neither RSA nor on an elliptic curve that TLS clients use (P-256, P-384, P-521).")
+
+
+def too_small(facts: Facts) -> bool:
+    """Whether the key is smaller than MESH takes."""
+    return facts.key_kind == "RSA" and facts.key_size < MIN_RSA_BITS
 
 
 def _check_signatures(examined: Examined) -> None:

@@ -10,12 +10,12 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from certificates import requesting, selectors
-from certificates.forms import ReceiveForm, RequestForm
+from certificates.forms import ReceiveForm, RequestForm, WithdrawForm
 from certificates.models import CertificateRequest, ClientIdentity
 from certificates.reading import MAX_BYTES, Warned
 from meshportal.accounts import scoping
 from meshportal.web.environments import ENVIRONMENTS
-from meshportal.web.pages import DetailPage, FormPage
+from meshportal.web.pages import ActionPage, DetailPage, FormPage
 from meshportal.web.upload_pages import UploadPage
 
 
@@ -78,6 +78,7 @@ class RequestPage(UploadPage):
             request_text=requesting.request_text(self.object),
             environment=self.object.environment,
             environment_meaning=ENVIRONMENTS[self.object.environment].meaning,
+            withdraw_form=WithdrawForm(),
             **extra,
         )
 
@@ -91,6 +92,26 @@ class RequestPage(UploadPage):
 
     def success_url(self, saved: tuple[ClientIdentity, tuple[Warned, ...]]) -> str:
         return reverse("certificates:detail", kwargs={"team": self.team.slug, "pk": saved[0].pk})
+
+
+class RequestWithdraw(ActionPage):
+    """Gives a request up and destroys its key."""
+
+    capability = "certificate.manage"
+    form_class = WithdrawForm
+    asked: CertificateRequest
+
+    def return_url(self) -> str:
+        return reverse("certificates:requested", kwargs={"team": self.team.slug, "pk": self.kwargs["pk"]})
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        # What is not there is 404, also when the reason is missing.
+        self.asked = scoping.get_or_404(selectors.requests_of(self.team), self.team, pk=self.kwargs["pk"])
+        return super().post(request, *args, **kwargs)
+
+    def act(self, form: WithdrawForm) -> str:
+        requesting.withdraw_request(actor=self.actor, request=self.asked, reason=form.cleaned_data["reason"])
+        return f"The request “{self.asked.name}” was withdrawn, and its key destroyed."
 
 
 class _RequestFile(DetailPage, abstract=True):

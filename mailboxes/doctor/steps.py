@@ -239,7 +239,7 @@ class _Examination:
     def _shake_hands(self) -> None:
         begun = time.monotonic()
         try:
-            self.client.handshake()
+            connections.handshake(self.client, environment=self.mailbox.environment)
         except errors.MeshError as error:
             self.error = error
         self.seconds = time.monotonic() - begun

@@ -20,6 +20,7 @@ from meshportal.accounts import scoping
 from meshportal.core.acts import Refused
 from meshportal.web.environments import ENVIRONMENTS
 from meshportal.web.forms import NhsFormMixin
+from meshportal.web.fragments import wants_fragment
 from meshportal.web.pages import ActionPage, DetailPage, FormPage
 
 
@@ -101,6 +102,31 @@ class RollOverPage(DetailPage):
             standing=standing,
             word=word,
             tone=tone,
+            environment=self.object.environment,
+            environment_meaning=ENVIRONMENTS[self.object.environment].meaning,
+            **extra,
+        )
+
+
+class ReplacedPage(DetailPage):
+    """Can this old certificate be retired? Shown on its own page, which knows nothing of roll-overs."""
+
+    capability = "mailbox.view"
+    template_name = "mailboxes/replaced.html"
+    fragments = ("replaced",)
+    context_name = "identity"
+
+    def queryset(self) -> QuerySet[Any]:
+        return certificates.identities_of(self.team)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is looked at by itself."""
+        return not wants_fragment(self.request)
+
+    def context(self, **extra: Any) -> dict[str, Any]:
+        return super().context(
+            replaced=roll_over_standing.replaced(self.team, self.object, timezone.now()),
             environment=self.object.environment,
             environment_meaning=ENVIRONMENTS[self.object.environment].meaning,
             **extra,

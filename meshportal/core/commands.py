@@ -34,9 +34,10 @@ def ask_secret(prompt: str, *, variable: str) -> str:
     return sys.stdin.readline().rstrip("\n") if sys.stdin is not None else ""
 
 
-def read_file(path: str) -> bytes:
-    """The bytes of ``path``. Raises CommandError with a sentence."""
+def read_file(path: str, *, most: int = -1) -> bytes:
+    """The bytes of ``path``, the first ``most`` of them at most. Raises CommandError with a sentence."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return file.read(most)
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}.") from None

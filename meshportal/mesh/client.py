@@ -67,6 +67,11 @@ class MeshClient:
         """Our clock minus the service's, by its last answer that had a Date; None before that. Whole seconds are exact."""
         return self._exchange.clock_skew
 
+    @property
+    def server_chain(self) -> tuple[bytes, ...]:
+        """The certificates (DER) of the server that answered last; see :meth:`Answer.server_chain`."""
+        return self._exchange.server_chain
+
     def __repr__(self) -> str:
         return f"<MeshClient {self.mailbox_id} at {self._connection.base_url}>"
 

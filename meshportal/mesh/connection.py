@@ -99,6 +99,23 @@ class Answer:
         self._error: errors.MeshError | None = None
         self._closed = False
 
+    def server_chain(self) -> tuple[bytes, ...]:
+        """The verified server's certificates in DER, its own first; before Python 3.13 its own alone; none without TLS.
+
+        To be asked before the answer is closed: the connection may be gone after that.
+        """
+        stream = self._response.extensions.get("network_stream")
+        side = None if stream is None else stream.get_extra_info("ssl_object")
+        if side is None:
+            return ()
+        try:
+            if hasattr(side, "get_unverified_chain"):
+                return tuple(side.get_unverified_chain())
+            own = side.getpeercert(binary_form=True)
+        except (ValueError, OSError):
+            return ()
+        return (own,) if own else ()
+
     @property
     def framed(self) -> bool:
         """Whether the headers let a reader notice that the body was cut short."""

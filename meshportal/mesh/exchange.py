@@ -50,6 +50,7 @@ class Exchange:
         self._signer = signer
         self._now = now
         self.clock_skew: timedelta | None = None
+        self.server_chain: tuple[bytes, ...] = ()
 
     def call(
         self,
@@ -84,6 +85,7 @@ class Exchange:
         authorization = self._signer.token(self._now()) if signed else None
         answer = self._connection.open(call, authorization=authorization, attempt=attempt)
         self._compare_clocks(answer)
+        self.server_chain = answer.server_chain() or self.server_chain
         if answer.status in expected:
             return answer
         with answer:

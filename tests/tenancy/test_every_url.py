@@ -203,7 +203,7 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
     if route.name.startswith("messages:composed"):
         return [route.url(team=world["team"].slug, pk=world["composed"].pk)]
-    if route.name == "mailboxes:roll-over-start":
+    if route.name in ("mailboxes:roll-over-start", "mailboxes:replaced"):
         return [route.url(team=world["team"].slug, pk=world["identity"].pk)]
     if route.name.startswith("mailboxes:imported"):
         return [route.url(team=world["team"].slug, pk=one.pk) for one in world["imports"]]
