@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import platform
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -105,14 +106,16 @@ class Answer:
         To be asked before the answer is closed: the connection may be gone after that.
         """
         stream = self._response.extensions.get("network_stream")
-        side = None if stream is None else stream.get_extra_info("ssl_object")
-        if side is None:
+        # Not its "ssl_object", which is a part of Python's own with other ways.
+        side = None if stream is None else stream.get_extra_info("socket")
+        if not isinstance(side, ssl.SSLSocket):
             return ()
         try:
-            if hasattr(side, "get_unverified_chain"):
+            if sys.version_info >= (3, 13):
                 return tuple(side.get_unverified_chain())
             own = side.getpeercert(binary_form=True)
-        except (ValueError, OSError):
+        except (ValueError, OSError, AttributeError):
+            # It is closed already: what it was made of is gone.
             return ()
         return (own,) if own else ()
 

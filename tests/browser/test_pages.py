@@ -66,6 +66,7 @@ def every_page(site: Site) -> list[str]:
         "/t/fleet/certificates/import/",
         "/t/fleet/certificates/calendar/",
         f"{site.addresses['certificates'][0]}export-key/",
+        "/t/fleet/certificates/trust/",
         "/t/fleet/audit/",
         "/t/fleet/audit/?action=nothing-like-this",
         *(address for kind in sorted(site.addresses) for address in site.addresses[kind]),

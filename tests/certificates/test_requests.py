@@ -21,6 +21,7 @@ from meshportal.accounts.models import Team
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
 from meshportal.audit.models import AuditEvent
+from meshportal.core.acts import Refused
 from tests.certificates.making import CN, Making, Pair
 
 pytestmark = pytest.mark.django_db
@@ -283,3 +284,95 @@ def test_the_key_stands_nowhere_in_clear(manager: Client, team: Any, making: Mak
                 assert secret not in content, table
     for secret in secrets:
         assert secret not in caplog.text
+
+
+# --- Withdrawing ------------------------------------------------------------------------------------------------------
+def withdraw(request: CertificateRequest, reason: str = "asked for the wrong organisation") -> None:
+    requesting.withdraw_request(actor=ACTOR, request=request, reason=reason)
+
+
+def test_a_request_is_withdrawn_with_a_reason_and_its_key_destroyed(manager: Client, team: Any, making: Making) -> None:
+    request = ask(team)
+    signed = sign(making, request)
+    page = f"{LIST}requests/{request.pk}/"
+    assert "Withdraw this request" in said(manager.get(page))
+    for reason in ("", "   "):
+        answer = manager.post(f"{page}withdraw/", {"reason": reason}, follow=True)
+        assert "Say why the request is withdrawn" in said(answer)
+        request.refresh_from_db()
+        assert request.private_key is not None and request.withdrawn_at is None
+    answer = manager.post(f"{page}withdraw/", {"reason": "Asked for <b>the wrong</b> one"}, follow=True)
+    assert "was withdrawn, and its key destroyed" in said(answer)
+    assert "Asked for &lt;b&gt;the wrong&lt;/b&gt; one" in answer.content.decode()
+    for words in ("Withdraw this request", "The certificate has come", "What to send"):
+        assert words not in said(answer)
+    request.refresh_from_db()
+    assert (request.private_key, request.identity, request.received_at) == (None, None, None)
+    event = AuditEvent.objects.latest("id")
+    assert (event.action, event.reason) == ("certificate.request_withdrawn", "Asked for <b>the wrong</b> one")
+    assert "withdrew the request for the certificate" in said(manager.get("/t/midshire/audit/"))
+    assert "Requested, not received yet" not in said(manager.get(LIST))
+    # What still comes is of no use, and what was done stays done.
+    with pytest.raises(ValidationError, match="was withdrawn, and its key is gone"):
+        give(request, signed)
+    with pytest.raises(Refused, match="withdrawn already"):
+        withdraw(request)
+    assert not ClientIdentity.objects.exists()
+    # Its name is free again.
+    assert ask(team).withdrawn_at is None
+    assert audit.verify().broken is None
+
+
+def test_what_was_received_cannot_be_withdrawn(team: Any, making: Making) -> None:
+    request = ask(team)
+    give(request, sign(making, request))
+    with pytest.raises(Refused, match="Its certificate has come"):
+        withdraw(request)
+    assert ClientIdentity.objects.count() == 1
+
+
+def test_dying_while_it_is_withdrawn_leaves_it_as_it_was(team: Any, making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ask(team)
+
+    def dies(**_given: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "record", dies)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw(request)
+    assert give(request, sign(making, request)).pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_given_and_withdrawn_at_once_one_of_them_holds(team: Any, making: Making) -> None:
+    request = ask(team)
+    signed = sign(making, request)
+    start, refused = threading.Barrier(2), []
+
+    def work(act: Any) -> None:
+        start.wait()
+        try:
+            act()
+        except (ValidationError, Refused) as error:
+            refused.append(str(error))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work, args=(act,)) for act in (lambda: give(request, signed), lambda: withdraw(request))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1
+    request = CertificateRequest.objects.get()
+    assert (request.withdrawn_at is None) == (ClientIdentity.objects.count() == 1)
+    assert request.private_key is None
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "auditor"])
+def test_only_a_manager_withdraws(role: str, signed_in: Any, team: Any) -> None:
+    request = ask(team)
+    assert signed_in(role).post(f"{LIST}requests/{request.pk}/withdraw/", {"reason": "because"}).status_code == 404
+    request.refresh_from_db()
+    assert request.withdrawn_at is None and request.private_key is not None

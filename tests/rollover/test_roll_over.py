@@ -375,3 +375,35 @@ def test_the_pages(signed_in: Any, boxes: list[Mailbox], real_identity: Any, new
         assert viewer.post(address).status_code == 404
     assert viewer.get(url, headers={"HX-Request": "true", "HX-Target": "rows"}).status_code == 200
     assert manager.get(f"{start}").content.decode().count(url) == 1
+
+
+# --- What the old certificate's page says -------------------------------------------------------------------------------
+def test_the_old_certificate_says_when_it_can_be_retired(
+    roll: RollOver, boxes: list[Mailbox], double: Double, tested: Tested, poll: Poll, signed_in: Any, new: ClientIdentity
+) -> None:
+    browser = signed_in("viewer")
+    page, address = (f"/t/midshire/{where}/{roll.old_id}/" for where in ("certificates", "mailboxes/replaced"))
+
+    def fragment() -> str:
+        return said(browser.get(address, headers={"HX-Request": "true", "HX-Target": "replaced"}))
+
+    assert f'hx-get="{address}"' in browser.get(page).content.decode()
+    assert "Still needed 4 mailboxes still use it." in fragment()
+    tested()
+    rollover.switch(actor=ACTOR, roll_over=roll, only={box.pk for box in boxes[1:]})
+    assert "1 mailbox still uses it. 3 mailboxes switched, with the first handshake still to come." in fragment()
+    rollover.switch(actor=ACTOR, roll_over=roll)
+    assert "Not to be retired yet" in fragment()
+    for box in boxes[:3]:
+        assert poll(Mailbox.objects.get(pk=box.pk)).problem is None
+    assert "1 mailbox switched, with the first handshake still to come." in fragment()
+    poll(Mailbox.objects.get(pk=boxes[3].pk))
+    assert "Can be retired" in fragment() and "Roll-over to Next" in fragment()
+    # As a page of its own too, and nothing about one that replaced nothing.
+    assert "Can be retired" in said(browser.get(address))
+    other = address.replace(str(roll.old_id), str(new.pk))
+    assert "no roll-over from this certificate" in said(browser.get(other))
+    assert said(browser.get(other, headers={"HX-Request": "true"})).strip() == ""
+    # Back on the old one, it is needed again.
+    rollover.undo(actor=ACTOR, roll_over=roll)
+    assert "Still needed 4 mailboxes still use it." in fragment()
