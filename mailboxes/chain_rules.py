@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
+from django.db.models import Exists, OuterRef
 
 from certificates import reading
 from certificates.models import ClientIdentity
@@ -46,7 +47,8 @@ def find(now: datetime) -> Iterator[Condition]:
         everybody[mailbox.team_id, mailbox.environment].add(mailbox.mailbox_id)
         if mailbox.identity_id is not None and mailbox.mode != Mode.PAUSED:
             users[mailbox.identity_id].append(mailbox)
-    rows = ClientIdentity.objects.filter(mailboxes__isnull=False).distinct().select_related("team").defer("private_key")
+    used = Exists(Mailbox.objects.filter(identity=OuterRef("pk")).exclude(mode=Mode.PAUSED))
+    rows = ClientIdentity.objects.filter(used).select_related("team").defer("private_key")
     for identity in rows.order_by("pk").iterator(chunk_size=200):
         if identity.pk not in users:
             continue

@@ -6,7 +6,7 @@ each can acknowledge it. No name out of a certificate stands in a sentence: it l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,6 @@ from meshportal.notify.registry import Condition, Kind, Rule
 from meshportal.web.time import london
 
 BUNDLE, SERVER = "trust.bundle", "trust.server_changed"
-_ENDS = ("authority_expired", "authority_ends_soon", "authority_not_yet_valid")
 
 
 def find(now: datetime) -> Iterator[Condition]:
@@ -43,23 +42,11 @@ def _about(trusted: certificates.Trusted, team: Team) -> Iterator[Condition]:
         "url_name": "certificates:trust",
         "url_args": {"team": team.slug},
     }
-    codes = [warned.code for warned in trusted.warnings]
-    ends = sum(code in _ENDS for code in codes)
-    if trusted.authorities is not None and trusted.bundle is not None and ("none_valid" in codes or ends):
-        critical = "none_valid" in codes
-        number = f"{ends} of its {len(trusted.authorities)} authorities"
-        verb = "is" if ends == 1 else "are"
-        sentence = f"should be looked at: {number} {verb} out of {'its' if ends == 1 else 'their'} time or near the end of it."
-        if critical:
-            sentence = "holds no authority that is valid now: no server is trusted."
-        yield Condition(
-            kind=BUNDLE,
-            subject=f"The trust bundle of the {label} environment",
-            sentence=sentence,
-            level=1000 if critical else ends,
-            severity=Severity.CRITICAL if critical else Severity.WARNING,
-            **where,
-        )
+    found = _of_bundle([warned.code for warned in trusted.warnings])
+    if found is not None:
+        sentence, severity, level = found
+        subject = f"The trust bundle of the {label} environment"
+        yield Condition(kind=BUNDLE, subject=subject, sentence=sentence, level=level, severity=severity, **where)
     if trusted.changes:
         newest = trusted.changes[0]
         alike = certificates.issued_as_before(newest, trusted.shown)
@@ -74,6 +61,24 @@ def _about(trusted: certificates.Trusted, team: Team) -> Iterator[Condition]:
             since=newest.first_seen,
             **where,
         )
+
+
+def _of_bundle(codes: Sequence[str]) -> tuple[str, Severity, int] | None:
+    """What is said of a bundle, how bad it is, and its level; None for nothing."""
+    if "none_valid" in codes:
+        return "holds no authority that is valid now: no server is trusted.", Severity.CRITICAL, 1000
+    expired = sum(code.endswith("_expired") for code in codes)
+    soon = sum(code.endswith("_ends_soon") for code in codes)
+    needed = any(code.startswith("server_issuer_") for code in codes)
+    if not expired and not soon and not needed:
+        return None
+    parts = [f"{expired} that expired"] if expired else []
+    parts += [f"{soon} that end{'s' if soon == 1 else ''} within 30 days"] if soon else []
+    words = " and ".join(parts) or "some that are not valid yet"
+    # The CA bundle of MESH itself holds its old generation: what expired and is not needed is for information.
+    severity = Severity.WARNING if soon or needed else Severity.INFO
+    more = " The server’s present certificate depends on one of them." if needed else ""
+    return f"holds authorities to look at: {words}.{more}", severity, soon + 2 * expired + 500 * needed
 
 
 KINDS = (
@@ -93,9 +98,9 @@ KINDS = (
         "server of MESH shows another certificate",
         "servers of MESH show another certificate",
         Severity.WARNING,
-        "MESH renews its certificates about once a year. Compare what the page of trust bundles shows with what NHS England "
-        "announced; if nobody announced another issuer, ask the National Service Desk on 0300 303 5035. This closes by itself "
-        "when the certificate has been shown for a week.",
+        "Servers’ certificates are renewed from time to time, mostly by the same issuer. Compare what the page of trust bundles "
+        "shows with what NHS England announced; if nobody announced another issuer, ask the National Service Desk on "
+        "0300 303 5035. This closes by itself when the certificate has been shown for a week.",
         Role.MANAGER,
     ),
 )

@@ -56,14 +56,16 @@ def bundle_warnings(facts: Sequence[Facts], *, environment: str, now: datetime, 
         return [Warned("none_valid", "No authority in it is valid now: no server is trusted, and no mailbox can be worked.")]
     found = []
     for one in facts:
-        needed = " The server’s present certificate was issued by it." if one.subject == server_issuer else ""
         authority = authorities.known(one.subject)
+        # The server would not be trusted without it.
+        whose = "server_issuer" if one.subject == server_issuer else "authority"
+        more = " The server’s present certificate was issued by it." if one.subject == server_issuer else ""
         if one.not_after <= now:
-            found.append(Warned("authority_expired", f"{one.subject} expired on {day(one.not_after)}.{needed}"))
+            found.append(Warned(f"{whose}_expired", f"{one.subject} expired on {day(one.not_after)}.{more}"))
         elif one.not_before > now:
-            found.append(Warned("authority_not_yet_valid", f"{one.subject} is not valid before {day(one.not_before)}.{needed}"))
+            found.append(Warned(f"{whose}_not_yet_valid", f"{one.subject} is not valid before {day(one.not_before)}.{more}"))
         elif one.not_after <= now + EXPIRY_WARNING:
-            found.append(Warned("authority_ends_soon", f"{one.subject} ends on {day(one.not_after)}.{needed}"))
+            found.append(Warned(f"{whose}_ends_soon", f"{one.subject} ends on {day(one.not_after)}.{more}"))
         if authority is not None and environment in ("live", "int") and authority.environment != environment:
             words = authorities.ENVIRONMENT_WORDS[authority.environment]
             found.append(Warned("other_environment", f"{one.subject} is an authority of the {words} environment."))

@@ -1,4 +1,4 @@
-"""By keyboard alone: from the list to what is trusted, and a request withdrawn; what an old certificate says of its replacement."""
+"""By keyboard: from the list to what is trusted, a request withdrawn; what an old certificate says of its replacement."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ from meshportal.audit.actors import Actor
 from meshportal.audit.models import AuditEvent
 from meshportal.core.commands import read_file
 from tests.certificates.making import Making, Pair
+from tests.conftest import Need
+from tests.services import SANDBOX_PYTHON
 
 pytestmark = pytest.mark.django_db
 ACTOR = Actor.command("tests")
@@ -72,6 +74,12 @@ def test_authorities_in_any_dress(making: Making, old: Pair) -> None:
         root + authority + root + root + authority,
     ):
         assert [found.subject for found in reading.read_bundle(dressed, "it", NOW)] == names
+    # A root of X.509 version 1 says nothing of what it may do.
+    request, plain = making.path("csr"), making.path("pem")
+    making.openssl("req", "-new", "-key", making.root.key, "-subj", "/CN=Plain", "-out", request, "-config", making.config)
+    making.openssl("x509", "-req", "-in", request, "-signkey", making.root.key, "-days", "3000", "-out", plain)
+    [found] = reading.read_bundle(plain.read_bytes(), "it", datetime.now(UTC) + HOUR)
+    assert found.version == x509.Version.v1
     # One that has expired may stand beside one that holds.
     assert len(reading.read_bundle(old.pem + root, "it", NOW)) == 2
 
@@ -375,3 +383,13 @@ def test_an_authority_of_another_environment_is_said(making: Making) -> None:
     found = services.check_trust_bundle(environment="live", pem=wrong.pem)
     assert [warned.code for warned in found.warnings] == ["other_environment"]
     assert services.check_trust_bundle(environment="int", pem=wrong.pem).warnings == ()
+
+
+def test_the_bundles_inside_the_official_client_can_be_used(need: Need) -> None:
+    """What the README says to bring in."""
+    need("sandbox")
+    folder = next((SANDBOX_PYTHON.parents[1] / "lib").glob("python*/site-packages/mesh_client"))
+    for environment in ("live", "int"):
+        told = run(environment, "--from-mesh-client", "--folder", str(folder))
+        assert "G2, until 20" in told and "from the next poll on" in told
+    assert TrustBundle.objects.filter(current=True).count() == 2
