@@ -49,7 +49,7 @@ def find(now: datetime) -> Iterator[Condition]:
             users[mailbox.identity_id].append(mailbox)
     used = Exists(Mailbox.objects.filter(identity=OuterRef("pk")).exclude(mode=Mode.PAUSED))
     rows = ClientIdentity.objects.filter(used).select_related("team").defer("private_key")
-    for identity in rows.order_by("pk").iterator(chunk_size=200):
+    for identity in rows.order_by("pk"):
         if identity.pk not in users:
             continue
         ids = {mailbox.mailbox_id for mailbox in users[identity.pk]}

@@ -106,3 +106,8 @@ def test_request_receive_test_switch_undo_by_keyboard(site: Site, new_page: NewP
     expect(page.get_by_text("5 mailboxes back on “fleet”.")).to_be_visible()
     settle(page)
     at_both_widths(page, "roll-over-undone")
+    # The old one's own page says so too.
+    page.goto(site.url + site.addresses["certificates"][0])
+    expect(page.locator("#replaced")).to_contain_text("Still needed")
+    settle(page)
+    at_both_widths(page, "certificate-still-needed", dark=True)
