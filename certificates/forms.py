@@ -197,12 +197,7 @@ class ExportKeyForm(NhsFormMixin, forms.Form):
     )
 
     def clean_reason(self) -> str:
-        reason = " ".join(str(self.cleaned_data["reason"]).split())
-        if not any(character.isalnum() for character in reason):
-            raise ValidationError("Write it in words: this becomes part of the record.")
-        if mask_numbers(reason) != reason:
-            raise ValidationError("Take the number out: it looks like an NHS number, and auditors read this.")
-        return reason
+        return _for_the_record(str(self.cleaned_data["reason"]))
 
     def clean_passphrase(self) -> str:
         passphrase = str(self.cleaned_data["passphrase"])
@@ -233,6 +228,19 @@ class WithdrawForm(NhsFormMixin, forms.Form):
             "max_length": "Keep the reason within 500 characters.",
         },
     )
+
+    def clean_reason(self) -> str:
+        return _for_the_record(str(self.cleaned_data["reason"]))
+
+
+def _for_the_record(text: str) -> str:
+    """A reason that the audit keeps. Raises ValidationError."""
+    reason = " ".join(text.split())
+    if not any(character.isalnum() for character in reason):
+        raise ValidationError("Write it in words: this becomes part of the record.")
+    if mask_numbers(reason) != reason:
+        raise ValidationError("Take the number out: it looks like an NHS number, and auditors read this.")
+    return reason
 
 
 def _named(upload: UploadedFile[Any]) -> str:

@@ -296,9 +296,15 @@ def test_a_request_is_withdrawn_with_a_reason_and_its_key_destroyed(manager: Cli
     signed = sign(making, request)
     page = f"{LIST}requests/{request.pk}/"
     assert "Withdraw this request" in said(manager.get(page))
-    for reason in ("", "   "):
+    for reason, words in (
+        ("", "Say why the request is withdrawn"),
+        ("   ", "Say why the request is withdrawn"),
+        ("...", "Write it in words"),
+        ("for 943 476 5919", "looks like an NHS number"),
+        ("x" * 501, "within 500 characters"),
+    ):
         answer = manager.post(f"{page}withdraw/", {"reason": reason}, follow=True)
-        assert "Say why the request is withdrawn" in said(answer)
+        assert words in said(answer)
         request.refresh_from_db()
         assert request.private_key is not None and request.withdrawn_at is None
     answer = manager.post(f"{page}withdraw/", {"reason": "Asked for <b>the wrong</b> one"}, follow=True)
