@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from mailboxes.views import detail, lists, roll_over
+from mailboxes.views import detail, lists, roll_over, settings
 
 app_name = "mailboxes"
 
 urlpatterns = [
     path("", lists.MailboxList.as_view(), name="list"),
+    path("add/", settings.MailboxAdd.as_view(), name="add"),
     path("roll-over-to/<uuid:pk>/", roll_over.RollOverStart.as_view(), name="roll-over-start"),
     path("roll-overs/<uuid:pk>/", roll_over.RollOverPage.as_view(), name="roll-over"),
     path("roll-overs/<uuid:pk>/test/", roll_over.RollOverTest.as_view(), name="roll-over-test"),
@@ -17,4 +18,6 @@ urlpatterns = [
     path("roll-overs/<uuid:pk>/undo/", roll_over.RollOverUndo.as_view(), name="roll-over-undo"),
     path("<uuid:pk>/", detail.MailboxPage.as_view(), name="detail"),
     path("<uuid:pk>/poll/", detail.PollNow.as_view(), name="poll"),
+    path("<uuid:pk>/settings/", settings.MailboxSettings.as_view(), name="settings"),
+    path("<uuid:pk>/password/", settings.MailboxPassword.as_view(), name="password"),
 ]
