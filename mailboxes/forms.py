@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -13,6 +14,7 @@ from mailboxes.models import Mailbox, Mode
 from mailboxes.models.mailbox import MAX_POLL_SECONDS
 from mailboxes.setting import NEEDS_A_REASON
 from meshportal.web.forms import NhsFormMixin
+from meshportal.web.time import in_london
 
 MAX_PASSWORD = 200
 _NUMBER = ("invalid", "min_value", "max_value")
@@ -185,3 +187,86 @@ class PasswordForm(NhsFormMixin, forms.Form):
         error_messages={"required": "Enter the new password of the mailbox"},
     )
     untried = forms.BooleanField(label="Keep it without trying it, because MESH cannot be reached now", required=False)
+
+
+class PauseForm(NhsFormMixin, forms.Form):
+    """Why a mailbox is paused, and until when."""
+
+    LENGTHS = {
+        "open": "Until somebody takes it up again",
+        "1": "For 1 hour",
+        "4": "For 4 hours",
+        "morning": "Until 08:00 tomorrow",
+        "72": "For 3 days",
+        "day": "Until 08:00 of a day",
+    }
+
+    reason = forms.CharField(
+        label="Why it is paused",
+        help_text="It stands on the mailbox's page, and in the audit with your name.",
+        max_length=500,
+        error_messages={"required": "Say why it is paused"},
+    )
+    length = forms.ChoiceField(
+        label="How long",
+        choices=list(LENGTHS.items()),
+        widget=forms.RadioSelect,
+        error_messages={"required": "Say for how long"},
+    )
+    day = forms.DateField(
+        label="The day, when you chose one",
+        required=False,
+        widget=forms.DateInput(attrs={"class": "nhsuk-input--width-10"}),
+        error_messages={"invalid": "Enter a day, such as 2026-12-24."},
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("length") == "day" and not cleaned.get("day") and "day" not in self.errors:
+            self.add_error("day", "Enter the day")
+        return cleaned
+
+    def until(self, now: datetime) -> datetime | None:
+        """When the pause ends by itself; None for never."""
+        chosen = self.cleaned_data["length"]
+        if chosen == "open":
+            return None
+        morning = {"hour": 8, "minute": 0, "second": 0, "microsecond": 0}
+        local = in_london(now)
+        if chosen == "morning":
+            return (local + timedelta(days=1)).replace(**morning)  # type: ignore[arg-type]
+        if chosen == "day":
+            day = self.cleaned_data["day"]
+            return local.replace(year=day.year, month=day.month, day=day.day, **morning)  # type: ignore[arg-type]
+        return now + timedelta(hours=int(chosen))
+
+
+class NotesForm(NhsFormMixin, forms.Form):
+    """What a team wants to remember of a mailbox."""
+
+    seen = forms.CharField(widget=forms.HiddenInput, max_length=64)
+    tags = forms.CharField(
+        label="Tags",
+        help_text="With commas between them, such as “pathology, go-live 2027”. The list of mailboxes can be filtered by them.",
+        max_length=300,
+        required=False,
+        widget=forms.TextInput(attrs=_PLAIN),
+    )
+    notes = forms.CharField(
+        label="Notes",
+        help_text="For your team alone. No patient's data and no password: whoever sees this mailbox sees them.",
+        required=False,
+        strip=True,
+        widget=forms.Textarea(attrs={"rows": 8}),
+    )
+
+
+class CloseForm(NhsFormMixin, forms.Form):
+    """Why a mailbox is given up."""
+
+    reason = forms.CharField(
+        label="Why it is closed",
+        help_text="It is kept in the audit with your name.",
+        max_length=500,
+        error_messages={"required": "Say why it is closed"},
+    )

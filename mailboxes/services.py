@@ -183,6 +183,10 @@ def _gap(mailbox: Mailbox) -> timedelta:
     return min(POLL_NOW_GAP, mailbox.poll_interval)
 
 
+SETTINGS = frozenset(
+    {"mode", "name", "password", "identity", "workflow_filter", "poll_interval_seconds", "folder", "send_from_folder"}
+    | {"paused_until"}
+)
 CHANGED_MEANWHILE = (
     "Somebody else changed this mailbox after you opened the page, so nothing of yours was saved. Look at the settings as they "
     "are now, and make your change again."
@@ -191,14 +195,14 @@ CHANGED_MEANWHILE = (
 
 def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", revision: int | None = None, **changes: Any) -> Mailbox:
     """Changes settings of a mailbox (mode, name, password, identity, workflow_filter, poll_interval_seconds, folder,
-    send_from_folder).
+    send_from_folder, paused_until).
 
+    A pause remembers the mode before it; ``paused_until``, with mode paused alone, is when that is taken up again by itself.
     A turn that is under way ends before its next download or acknowledge, and the next one uses the new settings, with a
     fresh handshake. The audit row holds the changed fields both ways, the
     password never. ``revision``: that of the mailbox as whoever acts saw it. Raises ValidationError by field.
     """
-    allowed = {"mode", "name", "password", "identity", "workflow_filter", "poll_interval_seconds", "folder", "send_from_folder"}
-    if unknown := set(changes) - allowed:
+    if unknown := set(changes) - SETTINGS:
         raise TypeError(f"Not settings of a mailbox: {sorted(unknown)}")
     with transaction.atomic():
         # Without what is sealed: a password that no key opens is what a person is about to replace.
@@ -206,8 +210,11 @@ def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", revision
         mailbox = rows.defer("password", "identity__private_key").get(pk=mailbox.pk)
         if revision is not None and mailbox.revision != revision:
             raise ValidationError(CHANGED_MEANWHILE, code="changed_meanwhile")
+        if mailbox.archived_at is not None and "mode" in changes:
+            raise ValidationError({"mode": "This mailbox is closed. Open it again first."})
         before = {name: _HIDDEN if name == "password" else _shown(getattr(mailbox, name)) for name in changes}
-        for name, value in changes.items():
+        besides = _pause(mailbox, reason, changes)
+        for name, value in (besides | changes).items():
             setattr(mailbox, name, value)
         check_workflow_filter(mailbox.workflow_filter)
         check_poll_interval(mailbox)
@@ -220,7 +227,7 @@ def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", revision
             folders.check(mailbox)
         mailbox.full_clean(exclude={"team", "organisation", *({"password"} - set(changes))})
         Mailbox.objects.filter(pk=mailbox.pk).update(
-            **changes,
+            **(besides | changes),
             revision=F("revision") + 1,
             next_poll_at=_earliest_poll(mailbox),
             slow=False,
@@ -244,5 +251,18 @@ def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", revision
     return mailbox
 
 
+def _pause(mailbox: Mailbox, reason: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """What a change of mode sets besides: what a pause remembers, or that it is over."""
+    mode = changes.get("mode", mailbox.mode)
+    if mode == mailbox.mode:
+        return {}
+    if mode == Mode.PAUSED:
+        facts = {"paused_at": timezone.now(), "pause_reason": reason[:500], "resume_mode": mailbox.mode}
+        return {"paused_until": None, **facts}
+    return {"paused_at": None, "paused_until": None, "pause_reason": "", "resume_mode": ""}
+
+
 def _shown(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
     return str(value) if isinstance(value, ClientIdentity) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from mailboxes.views import detail, lists, roll_over, settings
+from mailboxes.views import detail, life, lists, roll_over, settings
 
 app_name = "mailboxes"
 
@@ -20,4 +20,10 @@ urlpatterns = [
     path("<uuid:pk>/poll/", detail.PollNow.as_view(), name="poll"),
     path("<uuid:pk>/settings/", settings.MailboxSettings.as_view(), name="settings"),
     path("<uuid:pk>/password/", settings.MailboxPassword.as_view(), name="password"),
+    path("<uuid:pk>/notes/", life.MailboxNotes.as_view(), name="notes"),
+    path("<uuid:pk>/pause/", life.MailboxPause.as_view(), name="pause"),
+    path("<uuid:pk>/resume/", life.MailboxResume.as_view(), name="resume"),
+    path("<uuid:pk>/close/", life.MailboxClose.as_view(), name="close"),
+    path("<uuid:pk>/keep-open/", life.MailboxKeepOpen.as_view(), name="keep-open"),
+    path("<uuid:pk>/archive/", life.MailboxArchive.as_view(), name="archive"),
 ]

@@ -33,6 +33,7 @@ class MailboxPage(DetailPage):
             environment_meaning=ENVIRONMENTS[self.object.environment].meaning,
             meanings=health.meanings(),
             outlets=selectors.outlets_of(self.object),
+            run_off_over=(self.object.run_off_ends_at or timezone.now() + Mailbox.RUN_OFF) <= timezone.now(),
             **extra,
         )
 

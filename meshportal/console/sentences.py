@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
@@ -11,6 +12,7 @@ from django.urls import reverse
 from mailboxes.models import Mode
 from meshportal.accounts.models import Role
 from meshportal.audit.models import AuditEvent
+from meshportal.web.time import london
 
 # Every act that a team's trail can hold, as the filter names it.
 ACTIONS: dict[str, str] = {
@@ -35,6 +37,10 @@ ACTIONS: dict[str, str] = {
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
     "mailbox.password_tried": "New password of a mailbox tried",
+    "mailbox.noted": "Tags or notes of a mailbox changed",
+    "mailbox.closing": "Mailbox is being closed",
+    "mailbox.kept_open": "Mailbox kept open",
+    "mailbox.archived": "Mailbox closed for good",
     "roll_over.begun": "Certificate roll-over begun",
     "roll_over.test_asked": "New certificate tested",
     "roll_over.switched": "Mailboxes switched to a new certificate",
@@ -161,6 +167,13 @@ def _mailbox_changed(event: AuditEvent) -> Told:
     return Told("changed mailbox", f": {'; '.join(changes)}" if changes else "")
 
 
+def _noted(event: AuditEvent) -> Told:
+    before, after = event.before.get("tags"), event.after.get("tags")
+    changes = [_change("tags", before, after)] if before != after else []
+    changes += ["its notes"] if event.after.get("notes") == "changed" else []
+    return Told("changed, of mailbox", f", {' and '.join(changes)}")
+
+
 def _workflow_reviewed(event: AuditEvent) -> Told:
     changes = [_change(name, event.before.get(name), value) for name, value in sorted(event.after.items())]
     return Told("reviewed workflow", f": {'; '.join(changes)}" if changes else ", and left it as it is")
@@ -172,6 +185,8 @@ def _change(name: str, before: Any, after: Any) -> str:
         return "a new password" if name == "password" else "a new secret of its webhook"
     if name == "mode":
         before, after = _label(Mode, before), _label(Mode, after)
+    if name == "paused_until":
+        before, after = (london(datetime.fromisoformat(value)) if value else value for value in (before, after))
     return f"{field} from {_value(before)} to {_value(after)}"
 
 
@@ -283,6 +298,10 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,
     "mailbox.password_tried": _plain("tried a new password that MESH did not take, for mailbox"),
+    "mailbox.noted": _noted,
+    "mailbox.closing": _plain("began to close mailbox"),
+    "mailbox.kept_open": _plain("decided to keep open mailbox"),
+    "mailbox.archived": _plain("closed for good mailbox"),
     "roll_over.begun": _plain("began the"),
     "roll_over.test_asked": _rolled("asked for a test of the new certificate, for the", "with"),
     "roll_over.switched": _rolled("switched mailboxes, by the", "for"),
