@@ -18,7 +18,7 @@ from meshportal.web.time import in_london
 
 MAX_PASSWORD = 200
 _NUMBER = ("invalid", "min_value", "max_value")
-_PLAIN = {"autocomplete": "off", "spellcheck": "false"}
+PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 
 
 class SecretField(forms.CharField):
@@ -42,7 +42,7 @@ class SecretField(forms.CharField):
         return given
 
 
-def _mode_field(present: str = "", modes: tuple[Mode, ...] = tuple(Mode)) -> forms.ChoiceField:
+def mode_field(present: str = "", modes: tuple[Mode, ...] = tuple(Mode)) -> forms.ChoiceField:
     field = forms.ChoiceField(
         label="Mode",
         choices=[(mode.value, mode.label) for mode in modes],
@@ -62,7 +62,7 @@ class AddForm(NhsFormMixin, forms.Form):
         label="Mailbox ID",
         help_text="From the first of the two e-mails, such as X26HC001.",
         max_length=100,
-        widget=forms.TextInput(attrs=_PLAIN),
+        widget=forms.TextInput(attrs=PLAIN),
     )
     password = SecretField(
         label="Password of the mailbox",
@@ -79,7 +79,7 @@ class AddForm(NhsFormMixin, forms.Form):
         label="ODS code",
         help_text="Of the organisation that owns it, such as X26 or G81086.",
         max_length=12,
-        widget=forms.TextInput(attrs=_PLAIN),
+        widget=forms.TextInput(attrs=PLAIN),
     )
     organisation_name = forms.CharField(
         label="Name of the organisation",
@@ -92,7 +92,7 @@ class AddForm(NhsFormMixin, forms.Form):
 
     def __init__(self, *args: Any, certificates: list[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["mode"] = _mode_field(modes=(Mode.WATCH, Mode.COLLECT))
+        self.fields["mode"] = mode_field(modes=(Mode.WATCH, Mode.COLLECT))
         chosen = self.fields["identity"]
         empty = [("", "Choose a certificate")] if len(certificates) != 1 else []
         chosen.choices = [*empty, *certificates]  # type: ignore[attr-defined]
@@ -121,7 +121,7 @@ class SettingsForm(NhsFormMixin, forms.Form):
         min_value=1,
         max_value=MAX_POLL_SECONDS,
         error_messages=dict.fromkeys(_NUMBER, f"Give a whole number of seconds, {MAX_POLL_SECONDS:,} at most."),
-        widget=forms.TextInput(attrs={**_PLAIN, "inputmode": "numeric", "class": "nhsuk-input--width-5"}),
+        widget=forms.TextInput(attrs={**PLAIN, "inputmode": "numeric", "class": "nhsuk-input--width-5"}),
     )
     workflow_filter = forms.CharField(
         label="Workflow filter",
@@ -129,14 +129,14 @@ class SettingsForm(NhsFormMixin, forms.Form):
         "“contains”, ! in front for “not”. Leave it empty for all.",
         max_length=255,
         required=False,
-        widget=forms.TextInput(attrs=_PLAIN),
+        widget=forms.TextInput(attrs=PLAIN),
     )
     folder = forms.CharField(
         label="Folder",
         help_text="In the MESH client's layout, below the root that the portal is given, such as pathology/X26HC001.",
         max_length=200,
         required=False,
-        widget=forms.TextInput(attrs=_PLAIN),
+        widget=forms.TextInput(attrs=PLAIN),
     )
     send_from_folder = forms.BooleanField(label="Send the documents that are put into OUT of the folder", required=False)
     hand_on_to_folder = forms.BooleanField(label="Put received messages into IN of the folder", required=False)
@@ -145,7 +145,7 @@ class SettingsForm(NhsFormMixin, forms.Form):
         help_text="An https address that received messages are posted to, signed. Leave it empty for none.",
         max_length=500,
         required=False,
-        widget=forms.TextInput(attrs={**_PLAIN, "inputmode": "url"}),
+        widget=forms.TextInput(attrs={**PLAIN, "inputmode": "url"}),
     )
     webhook_secret = SecretField(
         label="Secret of the webhook",
@@ -163,7 +163,7 @@ class SettingsForm(NhsFormMixin, forms.Form):
     def __init__(self, *args: Any, mailbox: Mailbox, certificates: list[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._mailbox = mailbox
-        mode = _mode_field(mailbox.mode)
+        mode = mode_field(mailbox.mode)
         self.fields["mode"] = mode
         self.order_fields(["name", "mode", "reason"])
         self.fields["identity"].choices = [("", "None"), *certificates]  # type: ignore[attr-defined]
@@ -250,7 +250,7 @@ class NotesForm(NhsFormMixin, forms.Form):
         help_text="With commas between them, such as “pathology, go-live 2027”. The list of mailboxes can be filtered by them.",
         max_length=300,
         required=False,
-        widget=forms.TextInput(attrs=_PLAIN),
+        widget=forms.TextInput(attrs=PLAIN),
     )
     notes = forms.CharField(
         label="Notes",

@@ -24,7 +24,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from mailboxes import health
-from mailboxes.models import Mailbox, Mode, Outlet, WatchedFolder
+from mailboxes.models import Mailbox, Mode, Onboarding, Outlet, WatchedFolder
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core import lease
@@ -53,7 +53,13 @@ def every_mailbox() -> QuerySet[Mailbox]:
 
 def paused_too_long(mailboxes: QuerySet[Mailbox], now: datetime) -> QuerySet[Mailbox]:
     """Those that were paused for so long that they may have been forgotten; with an end set, a little before letters are lost."""
-    rows = mailboxes.filter(mode=Mode.PAUSED, archived_at__isnull=True).annotate(pause_began=Coalesce("paused_at", "updated_at"))
+    # Those that are being onboarded are paused for that; their own list says what they wait for.
+    begun = Onboarding.objects.filter(mailbox__isnull=False, live_at__isnull=True, stopped_at__isnull=True).values("mailbox")
+    rows = (
+        mailboxes.filter(mode=Mode.PAUSED, archived_at__isnull=True)
+        .exclude(pk__in=begun)
+        .annotate(pause_began=Coalesce("paused_at", "updated_at"))
+    )
     forgotten = Q(paused_until__isnull=True) | Q(paused_until__lt=now - timedelta(hours=1))
     return rows.filter(Q(pause_began__lt=now - PAUSED_UNTIL_FOR) | forgotten & Q(pause_began__lt=now - PAUSED_FOR))
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from mailboxes.models.mailbox import Mailbox, Mode
+from mailboxes.models.onboarding import Onboarding
 from mailboxes.models.organisation import Organisation
 from mailboxes.models.outlet import Channel, Outlet
 from mailboxes.models.roll_over import RollOver, RollOverRow
 from mailboxes.models.watched_folder import WatchedFolder
 
-__all__ = ["Channel", "Mailbox", "Mode", "Organisation", "Outlet", "RollOver", "RollOverRow", "WatchedFolder"]
+__all__ = ["Channel", "Mailbox", "Mode", "Onboarding", "Organisation", "Outlet", "RollOver", "RollOverRow", "WatchedFolder"]

@@ -24,7 +24,7 @@ class MailboxPage(DetailPage):
     context_name = "mailbox"
 
     def queryset(self) -> QuerySet[Mailbox]:
-        return selectors.mailboxes_of(self.team).select_related("watched_folder")
+        return selectors.mailboxes_of(self.team).select_related("watched_folder", "onboarding__owner", "onboarding__deputy")
 
     def context(self, **extra: Any) -> dict[str, Any]:
         return super().context(

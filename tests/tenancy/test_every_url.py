@@ -105,7 +105,17 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "identity": ClientIdentity.objects.get(team=team, name="Midshire 2026"),
         "asked": asked(team),
         "roll_over": rolling(box),
+        "onboarding": onboarded(team),
     }
+
+
+def onboarded(team: Any) -> Any:
+    """A mailbox on its way into use, with the answers of its first step."""
+    from mailboxes import onboarding
+    from meshportal.audit.actors import Actor
+
+    answers = {"ods_code": "X26", "organisation_name": "Midshire", "organisation_type": "trust", "environment": "sandbox"}
+    return onboarding.begin(actor=Actor.command("test"), team=team, purpose="Pathology", **answers)
 
 
 def rolling(box: Any) -> Any:
@@ -188,6 +198,8 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug, pk=world["identity"].pk)]
     if route.name.startswith("mailboxes:roll-over"):
         return [route.url(team=world["team"].slug, pk=world["roll_over"].pk)]
+    if route.name.startswith("mailboxes:onboarding"):
+        return [route.url(team=world["team"].slug, pk=world["onboarding"].pk)]
     if route.name.startswith("certificates:requested"):
         return [route.url(team=world["team"].slug, pk=world["asked"].pk)]
     if route.name.startswith("messages:bulk-resend"):
