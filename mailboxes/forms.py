@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,22 @@ from meshportal.web.time import in_london
 MAX_PASSWORD = 200
 _NUMBER = ("invalid", "min_value", "max_value")
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
+
+
+_WORKFLOW = re.compile(r"[A-Za-z0-9_.\-]{1,300}")
+MOST_WORKFLOWS = 50
+
+
+def workflow_ids(text: str) -> list[str]:
+    """Workflow IDs, one a line or with commas between them, each once and in order. Raises ValidationError for what is none."""
+    found = list(dict.fromkeys(re.split(r"[\s,;]+", text.strip()))) if text.strip() else []
+    found = [one for one in found if one]
+    for one in found:
+        if not _WORKFLOW.fullmatch(one):
+            raise ValidationError(f"“{one[:40]}” is no workflow ID: they are letters, digits and _, such as TOC_FHIR_IP_DISCH.")
+    if len(found) > MOST_WORKFLOWS:
+        raise ValidationError(f"These are more than {MOST_WORKFLOWS}. One use case is one mailbox.")
+    return found
 
 
 class SecretField(forms.CharField):
@@ -270,3 +287,29 @@ class CloseForm(NhsFormMixin, forms.Form):
         max_length=500,
         error_messages={"required": "Say why it is closed"},
     )
+
+
+class WorkflowsForm(NhsFormMixin, forms.Form):
+    """What a mailbox is registered for."""
+
+    seen = forms.CharField(widget=forms.HiddenInput, max_length=64)
+    sends = forms.CharField(
+        label="Workflow IDs that it may send",
+        help_text="One a line, as it is registered in MESH.",
+        required=False,
+        max_length=8000,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "class": "portal-mono"}),
+    )
+    receives = forms.CharField(
+        label="Workflow IDs that it may receive",
+        help_text="One a line.",
+        required=False,
+        max_length=8000,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "class": "portal-mono"}),
+    )
+
+    def clean_sends(self) -> list[str]:
+        return workflow_ids(self.cleaned_data["sends"])
+
+    def clean_receives(self) -> list[str]:
+        return workflow_ids(self.cleaned_data["receives"])

@@ -23,7 +23,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from certificates.models import ClientIdentity
-from mailboxes import services, trying
+from mailboxes import declared, services, trying
 from mailboxes.models import Mailbox, Mode, Onboarding
 from mailboxes.onboarding_steps import missing
 from meshportal.accounts.models import Membership, Team
@@ -151,6 +151,7 @@ def go_live(*, actor: Actor, onboarding: Onboarding) -> Onboarding:
             services.change_mailbox(actor=actor, mailbox=held.mailbox, reason="Went live", mode=held.mode)
         except ValidationError as error:
             raise Refused(f"It cannot go live: {' '.join(error.messages)}") from None
+        declared.declare(actor=actor, mailbox=held.mailbox, sends=held.sends.split(), receives=held.receives.split())
         _save(held, {"live_at": timezone.now()})
         after = {"mode": held.mode, "mailbox_id": held.mailbox.mailbox_id}
         audit.record(actor=actor, action="onboarding.went_live", target=held, team=held.team, after=after)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from certificates.models import Environment
-from mailboxes.forms import PLAIN, SecretField, mode_field
+from mailboxes.forms import PLAIN, SecretField, mode_field, workflow_ids
 from mailboxes.models import Mode
 from mailboxes.models.onboarding import Access, OrganisationType
 from mailboxes.models.organisation import ods_code_shape
@@ -19,21 +18,6 @@ from meshportal.accounts.models import Team
 from meshportal.notify.selectors import members_of
 from meshportal.web.forms import NhsFormMixin
 from meshportal.web.time import in_london
-
-_WORKFLOW = re.compile(r"[A-Za-z0-9_.\-]{1,300}")
-MOST_WORKFLOWS = 50
-
-
-def workflow_ids(text: str) -> list[str]:
-    """Workflow IDs, one a line or with commas between them, each once and in order. Raises ValidationError for what is none."""
-    found = list(dict.fromkeys(re.split(r"[\s,;]+", text.strip()))) if text.strip() else []
-    found = [one for one in found if one]
-    for one in found:
-        if not _WORKFLOW.fullmatch(one):
-            raise ValidationError(f"“{one[:40]}” is no workflow ID: they are letters, digits and _, such as TOC_FHIR_IP_DISCH.")
-    if len(found) > MOST_WORKFLOWS:
-        raise ValidationError(f"These are more than {MOST_WORKFLOWS}. One use case is one mailbox.")
-    return found
 
 
 class Stepped(NhsFormMixin, forms.Form):

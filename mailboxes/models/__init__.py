@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from mailboxes.models.declared_workflow import DeclaredWorkflow
 from mailboxes.models.mailbox import Mailbox, Mode
 from mailboxes.models.onboarding import Onboarding
 from mailboxes.models.organisation import Organisation
@@ -7,4 +8,15 @@ from mailboxes.models.outlet import Channel, Outlet
 from mailboxes.models.roll_over import RollOver, RollOverRow
 from mailboxes.models.watched_folder import WatchedFolder
 
-__all__ = ["Channel", "Mailbox", "Mode", "Onboarding", "Organisation", "Outlet", "RollOver", "RollOverRow", "WatchedFolder"]
+__all__ = [
+    "Channel",
+    "DeclaredWorkflow",
+    "Mailbox",
+    "Mode",
+    "Onboarding",
+    "Organisation",
+    "Outlet",
+    "RollOver",
+    "RollOverRow",
+    "WatchedFolder",
+]

@@ -41,6 +41,7 @@ ACTIONS: dict[str, str] = {
     "mailbox.closing": "Mailbox is being closed",
     "mailbox.kept_open": "Mailbox kept open",
     "mailbox.archived": "Mailbox closed for good",
+    "mailbox.workflows_declared": "Workflows of a mailbox declared",
     "onboarding.begun": "Onboarding begun",
     "onboarding.answered": "Step of an onboarding saved",
     "onboarding.went_live": "Onboarded mailbox went live",
@@ -170,6 +171,12 @@ def _mailbox_added(event: AuditEvent) -> Told:
 def _mailbox_changed(event: AuditEvent) -> Told:
     changes = [_change(name, event.before.get(name), value) for name, value in sorted(event.after.items())]
     return Told("changed mailbox", f": {'; '.join(changes)}" if changes else "")
+
+
+def _workflows_declared(event: AuditEvent) -> Told:
+    names = sorted(name for name, value in event.after.items() if value != event.before.get(name))
+    changes = [_change(name, event.before.get(name), event.after[name]) for name in names]
+    return Told("declared workflows of mailbox", f": {'; '.join(changes)}" if changes else "")
 
 
 def _noted(event: AuditEvent) -> Told:
@@ -307,6 +314,7 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "mailbox.closing": _plain("began to close mailbox"),
     "mailbox.kept_open": _plain("decided to keep open mailbox"),
     "mailbox.archived": _plain("closed for good mailbox"),
+    "mailbox.workflows_declared": _workflows_declared,
     "onboarding.begun": _plain("began the"),
     "onboarding.answered": _plain("saved a step of the"),
     "onboarding.went_live": _plain("let the mailbox go live of the"),

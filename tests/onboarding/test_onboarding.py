@@ -123,6 +123,10 @@ def test_from_the_first_step_to_a_live_mailbox(manager: Client, identity: Any, m
     assert "is live, in collect mode" in said(post(manager, row, "live"))
     box.refresh_from_db()
     assert (box.mode, box.pause_reason) == ("collect", "")
+    declared = set(box.declared_workflows.values_list("workflow_id", "may_send", "may_receive"))
+    assert declared == {
+        ("TOC_FHIR_IP_DISCH", True, False), ("PATH_MEDRPT_V3", True, False), ("TOC_FHIR_IP_DISCH_ACK", False, True),
+    }  # fmt: skip
     assert "Ended lately" in said(manager.get(LIST))
     events = list(AuditEvent.objects.order_by("id").values_list("action", flat=True))
     assert events[0] == "onboarding.begun" and events[-1] == "onboarding.went_live"

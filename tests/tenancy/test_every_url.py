@@ -189,7 +189,7 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
     if route.name.startswith(("console:alert", "console:channel")):
         name = "alert" if route.name.startswith("console:alert") else "channel"
         return [route.url(team=world["team"].slug, pk=world[name].pk)]
-    of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox", "messages:doctor")
+    of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox", "messages:doctor", "messages:mailbox-workflows")
     if route.name == "messages:workflow":
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
     if route.name.startswith("messages:composed"):
