@@ -22,7 +22,7 @@ _NUMBER = ("invalid", "min_value", "max_value")
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 
 
-_WORKFLOW = re.compile(r"[A-Za-z0-9_.\-]{1,300}")
+WORKFLOW_ID = re.compile(r"[A-Za-z0-9_.\-]{1,300}")
 MOST_WORKFLOWS = 50
 
 
@@ -31,7 +31,7 @@ def workflow_ids(text: str) -> list[str]:
     found = list(dict.fromkeys(re.split(r"[\s,;]+", text.strip()))) if text.strip() else []
     found = [one for one in found if one]
     for one in found:
-        if not _WORKFLOW.fullmatch(one):
+        if not WORKFLOW_ID.fullmatch(one):
             raise ValidationError(f"“{one[:40]}” is no workflow ID: they are letters, digits and _, such as TOC_FHIR_IP_DISCH.")
     if len(found) > MOST_WORKFLOWS:
         raise ValidationError(f"These are more than {MOST_WORKFLOWS}. One use case is one mailbox.")

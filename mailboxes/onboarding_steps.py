@@ -88,7 +88,9 @@ def _plain(state: str, sentence: str = "") -> _State:
 
 
 def _organisation(onboarding: Onboarding, *_: Any) -> _State:
-    return _plain(DONE, f"{onboarding.organisation_name} ({onboarding.ods_code}), {onboarding.get_environment_display()}")
+    # Nobody looks a code up from here: it is what the person said.
+    who = f"{onboarding.organisation_name} ({onboarding.ods_code}, unverified)"
+    return _plain(DONE, f"{who}, {onboarding.get_environment_display()}")
 
 
 def _details(onboarding: Onboarding, *_: Any) -> _State:

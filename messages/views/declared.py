@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from mailboxes import declared
-from mailboxes.forms import WorkflowsForm
+from mailboxes.forms import WORKFLOW_ID, WorkflowsForm
 from mailboxes.models import Mailbox
 from meshportal.accounts import policies, scoping
 from meshportal.web.environments import ENVIRONMENTS
@@ -48,7 +48,8 @@ class MailboxWorkflows(FormPage):
         rows = declared.of(self.mailbox)
         sends, receives = [row.workflow_id for row in rows if row.may_send], [row.workflow_id for row in rows if row.may_receive]
         if self.request.GET.get("declare") == "seen":
-            found = lines(self.mailbox, rows)
+            # What the form would refuse is left to a person: anybody can send a workflow ID that is none.
+            found = [line for line in lines(self.mailbox, rows) if WORKFLOW_ID.fullmatch(line.workflow_id)]
             sends += [line.workflow_id for line in found if line.sent_at and not line.may_send]
             receives += [line.workflow_id for line in found if line.received_at and not line.may_receive]
         kept = {"sends": "\n".join(sends), "receives": "\n".join(receives), "seen": declared.mark(rows)}

@@ -37,15 +37,17 @@ def test_what_is_seen_beside_what_is_declared(mailbox: Any, message: Any, signed
     message(mailbox=box, workflow_id="OLD", seen_at=timezone.now() - timedelta(days=91))
     message(mailbox=box, workflow_id="STRANGE")
     message(mailbox=box, workflow_id="")
+    message(mailbox=box, workflow_id="<script>")
     message(mailbox=other, workflow_id="ELSEWHERE")
     assert [(line.workflow_id, line.word[0]) for line in lines(box)] == [
+        ("<script>", "Seen, not declared"),
         ("SENDS", "Seen, not declared"),
         ("STRANGE", "Seen, not declared"),
         ("BOTH", "Declared and seen"),
         ("QUIET", "Declared, not seen"),
     ]
     browser = signed_in("manager")
-    assert "2 seen and not declared" in said(browser.get(address(box)))
+    assert "3 seen and not declared" in said(browser.get(address(box)))
     proposed = browser.get(f"{address(box)}?declare=seen").content.decode()
     assert "QUIET\nSENDS\nSTRANGE</textarea>" in proposed
 
