@@ -1,4 +1,4 @@
-"""What a person gives to bring a certificate in. Nothing secret of it ever goes back to the browser."""
+"""What people give to bring a certificate in, to ask for one, or to take a key out. Nothing secret goes back to the browser."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.core.validators import RegexValidator
 
+from certificates.exporting import SHORTEST_PASSPHRASE
 from certificates.models import Environment
 from certificates.reading import MAX_BYTES, MAX_PASSPHRASE, Source
 from certificates.requesting import KEY_SIZES, WHY
 from meshportal.web.forms import NhsFormMixin
+from meshportal.web.masking import mask_numbers
 
 
 class UnshownField(forms.CharField):
@@ -146,6 +148,76 @@ class RequestForm(NhsFormMixin, forms.Form):
         widget=forms.RadioSelect,
     )
     once = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+
+
+class StandingForm(forms.Form):
+    """The id of the calendar's address that somebody saw; '' for none."""
+
+    standing = forms.CharField(max_length=36, required=False)
+
+
+class ExportKeyForm(NhsFormMixin, forms.Form):
+    """Why a private key is taken out of the portal, and the passphrase that guards it from then on."""
+
+    reason = forms.CharField(
+        label="Why is the key taken out?",
+        help_text="For example: the Java client on SERVER001 needs it until the cut-over. This becomes part of the record.",
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        error_messages={"required": "Say why the key is taken out", "max_length": "Keep it within 500 characters."},
+    )
+    passphrase = forms.CharField(
+        label="Passphrase of the file",
+        help_text=f"At least {SHORTEST_PASSPHRASE} characters. Longer is better: it alone guards the key outside of the portal.",
+        strip=False,
+        min_length=SHORTEST_PASSPHRASE,
+        max_length=MAX_PASSPHRASE,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        validators=[
+            # OpenSSL, Windows and Java read others each in a way of its own.
+            RegexValidator(
+                r"^[ -~]*\Z", "Use unaccented letters, digits, spaces and plain signs only (no £): programs differ in others."
+            )
+        ],
+        error_messages={
+            "required": "Enter a passphrase for the file",
+            "min_length": f"Use at least {SHORTEST_PASSPHRASE} characters.",
+            "max_length": f"A passphrase has at most {MAX_PASSPHRASE} characters here.",
+        },
+    )
+    again = forms.CharField(
+        label="The same passphrase again",
+        strip=False,
+        max_length=MAX_PASSPHRASE,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        error_messages={
+            "required": "Enter the passphrase a second time",
+            "max_length": f"A passphrase has at most {MAX_PASSPHRASE} characters here.",
+        },
+    )
+
+    def clean_reason(self) -> str:
+        reason = " ".join(str(self.cleaned_data["reason"]).split())
+        if not any(character.isalnum() for character in reason):
+            raise ValidationError("Write it in words: this becomes part of the record.")
+        if mask_numbers(reason) != reason:
+            raise ValidationError("Take the number out: it looks like an NHS number, and auditors read this.")
+        return reason
+
+    def clean_passphrase(self) -> str:
+        passphrase = str(self.cleaned_data["passphrase"])
+        if len(set(passphrase)) < 5:
+            raise ValidationError("Use at least five different characters.")
+        return passphrase
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        first, second = cleaned.get("passphrase"), cleaned.get("again")
+        if first and second and first != second:
+            self.add_error("again", "The two passphrases differ: enter the same one twice")
+        if first and first in str(cleaned.get("reason", "")):
+            self.add_error("reason", "The reason holds the passphrase: auditors read the reason")
+        return cleaned
 
 
 def _named(upload: UploadedFile[Any]) -> str:

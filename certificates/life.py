@@ -1,15 +1,19 @@
-"""What a certificate has left, in the words and tones that pages show."""
+"""What a certificate has left, in the words and tones that pages show, and when to remind of its end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from certificates.models import ClientIdentity
 from certificates.reading import EXPIRY_WARNING as CERTIFICATE_WARNING
 from meshportal.web.time import london, span_words
 
-__all__ = ["CERTIFICATE_WARNING", "CertificateLife", "certificate_life"]
+__all__ = ["CERTIFICATE_WARNING", "DAILY_RUNGS", "RUNGS", "CertificateLife", "certificate_life"]
+
+# How long before a certificate lapses somebody is told: at these, and then daily.
+RUNGS = tuple(timedelta(days=days) for days in (90, 60, 30, 14, 7))
+DAILY_RUNGS = tuple(timedelta(days=days) for days in range(RUNGS[-1].days - 1, 0, -1))
 
 
 @dataclass(frozen=True)

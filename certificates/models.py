@@ -1,4 +1,5 @@
-"""ClientIdentity (certificate and sealed key), CertificateRequest (for one to come), TrustBundle (an environment's CAs)."""
+"""ClientIdentity (certificate and sealed key), CertificateRequest (for one to come), CalendarAddress (where programs subscribe
+to their ends), TrustBundle (an environment's CAs)."""
 
 from __future__ import annotations
 
@@ -89,6 +90,23 @@ class CertificateRequest(TeamOwned):
     def common_name(self) -> str:
         """MESH API specification, Mutual authentication."""
         return f"{self.local_id}.{self.ods_code}.api.mesh-client.nhs.uk"
+
+
+class CalendarAddress(TeamOwned):
+    """The secret address at which a calendar program gets a team's expiry calendar. A team has one or none."""
+
+    token_hash = models.CharField(
+        max_length=64, unique=True, help_text="SHA-256 of the secret part, in hex; it itself is not kept."
+    )
+    made_by = models.CharField(max_length=150, help_text="The name of who made it.")
+    fetched_at = models.DateTimeField(null=True, blank=True, help_text="Of the latest fetches, to the hour.")
+
+    class Meta:
+        verbose_name_plural = "calendar addresses"
+        constraints = (models.UniqueConstraint(fields=["team"], name="calendar_address_one"),)
+
+    def __str__(self) -> str:
+        return f"calendar address of {self.team}"
 
 
 class TrustBundle(BaseModel):

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models.functions import Coalesce
 
+from certificates.life import RUNGS
 from certificates.models import ClientIdentity
 from mailboxes import selectors
 from mailboxes.models import Mailbox, Mode
@@ -20,7 +21,6 @@ from meshportal.notify.registry import Condition, Kind, Rule
 from meshportal.web.time import london
 
 NAME = "certificate.expiry"
-RUNGS = tuple(timedelta(days=days) for days in (90, 60, 30, 14, 7))
 DAY = timedelta(days=1)
 
 KIND = Kind(

@@ -86,6 +86,12 @@ def only_environment(team: Team) -> str:
     return found[0] if len(found) == 1 else ""
 
 
+def counts_by_environment(team: Team) -> list[tuple[str, int]]:
+    """How many mailboxes the team has in each environment where it has some."""
+    rows = in_team(Mailbox, team).order_by("environment").values_list("environment").annotate(number=Count("pk"))
+    return [(environment, number) for environment, number in rows]
+
+
 def with_standing(mailboxes: QuerySet[Mailbox], now: datetime) -> QuerySet[Any]:
     """Adds ``standing``: :attr:`Mailbox.health` as a column, to filter, count and order by."""
     # SQLite multiplies lengths of time by plain integers only.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from mailboxes import handshakes, lifecycle
+from mailboxes import handshakes, importing, lifecycle
 
 
 @shared_task
@@ -17,3 +17,9 @@ def test_due() -> None:
 def resume_due() -> None:
     """Takes up every mailbox again whose pause has an end that has come."""
     lifecycle.resume_due()
+
+
+@shared_task
+def sweep_imports() -> None:
+    """Takes away files of mailboxes that nobody imported in time: they may hold passwords."""
+    importing.sweep()

@@ -80,6 +80,12 @@ app.conf.update(
             "schedule": RESUME_SECONDS,
             "options": {"queue": "default", "expires": RESUME_SECONDS},
         },
+        "examinations-due": {
+            "task": "messages.tasks.examine_due",
+            "schedule": settings.RING_SECONDS,
+            "options": {"queue": "default", "expires": settings.RING_SECONDS * 2},
+        },
+        "sweep-imports": {"task": "mailboxes.tasks.sweep_imports", "schedule": 300.0, "options": {"expires": 299}},
         "hand-over-due": {
             "task": "messages.tasks.hand_over_due",
             "schedule": settings.RING_SECONDS,

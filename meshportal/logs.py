@@ -13,7 +13,8 @@ from typing import Any
 import structlog
 
 _SECRET_NAMES = re.compile(r"pass(word|phrase)|secret|authori[sz]ation|private|cookie|shared_key|body|payload|subject", re.I)
-_TOKEN = re.compile(r"NHSMESH\s+\S+|AGE-SECRET-KEY-1\S+|-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.S)
+# Also the secret part of a calendar's address, which would stand in the line of a request that failed.
+_TOKEN = re.compile(r"NHSMESH\s+\S+|AGE-SECRET-KEY-1\S+|(?<=/calendar/)[\w-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.S)
 _TEN_DIGITS = re.compile(r"(?<!\d)\d{3}[ -]?\d{3}[ -]?\d{4}(?!\d)")
 
 

@@ -145,10 +145,8 @@ def start(
             filters=[list(pair) for pair in filters],
             reason=reason.strip(),
             asked_by=asked_by.strip()[:150],
-            actor_kind=actor.kind,
-            actor_id=actor.id[:200],
-            actor_label=actor.label[:300],
             due_at=now,
+            **BulkResend.asked_by_actor(actor),
         )
         why = {row.pk: said for row, said in planned.left}
         # Oldest first, as they were sent the first time.

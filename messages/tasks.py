@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from messages import acks, bulk_work, compose, dispatch, shard
+from mailboxes import examining
+from messages import acks, bulk_work, compose, dispatch, selectors, shard
 from messages.handing import turn as handing
 
 
@@ -42,3 +43,9 @@ def resend_due() -> None:
 def hand_over_due() -> None:
     """Hands on every message that is due."""
     handing.run_due()
+
+
+@shared_task
+def examine_due() -> None:
+    """Examines the connection of every mailbox that waits for it."""
+    examining.run_due(selectors.workflows_received)

@@ -12,11 +12,11 @@ from django.urls import reverse
 from certificates import requesting, selectors
 from certificates.forms import ReceiveForm, RequestForm
 from certificates.models import CertificateRequest, ClientIdentity
-from certificates.reading import Warned
-from certificates.views.bring_in import UploadPage
+from certificates.reading import MAX_BYTES, Warned
 from meshportal.accounts import scoping
 from meshportal.web.environments import ENVIRONMENTS
 from meshportal.web.pages import DetailPage, FormPage
+from meshportal.web.upload_pages import UploadPage
 
 
 class RequestStart(FormPage):
@@ -54,6 +54,7 @@ class RequestPage(UploadPage):
     capability = "certificate.manage"
     template_name = "certificates/requested.html"
     form_class = ReceiveForm
+    most_bytes = MAX_BYTES
     object: CertificateRequest
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.urls import reverse
-from django.utils.decorators import method_decorator
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from certificates import services
 from certificates.forms import ImportForm
 from certificates.models import ClientIdentity
 from certificates.reading import MAX_BYTES
-from meshportal.web.pages import FormPage
-from meshportal.web.small_uploads import MemoryOnly
-
-
-# Exempt from the middleware only: it would read the upload, with handlers that write to a disk, before this page can choose
-# its own. The same check is made below, once it is known who asks and they are chosen.
-@method_decorator(csrf_exempt, name="dispatch")
-class UploadPage(FormPage, abstract=True):
-    """A form whose files may hold a secret: they stay in memory, and nothing of them goes back."""
-
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        request.upload_handlers = [MemoryOnly(request, most=MAX_BYTES)]
-        return self._post_checked(request, *args, **kwargs)
-
-    @method_decorator(csrf_protect)
-    def _post_checked(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return super().post(request, *args, **kwargs)
+from meshportal.web.upload_pages import UploadPage
 
 
 class ImportPage(UploadPage):
@@ -39,6 +17,7 @@ class ImportPage(UploadPage):
     capability = "certificate.manage"
     template_name = "certificates/import.html"
     form_class = ImportForm
+    most_bytes = MAX_BYTES
 
     def save(self, form: ImportForm) -> ClientIdentity:
         identity, warnings = services.import_identity(

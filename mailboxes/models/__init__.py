@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from mailboxes.models.bulk import Examination, ExaminationRow, Finding, MailboxImport
 from mailboxes.models.declared_workflow import DeclaredWorkflow
 from mailboxes.models.mailbox import Mailbox, Mode
 from mailboxes.models.onboarding import Onboarding
@@ -11,7 +12,11 @@ from mailboxes.models.watched_folder import WatchedFolder
 __all__ = [
     "Channel",
     "DeclaredWorkflow",
+    "Examination",
+    "ExaminationRow",
+    "Finding",
     "Mailbox",
+    "MailboxImport",
     "Mode",
     "Onboarding",
     "Organisation",

@@ -8,7 +8,7 @@ from django.db.models import F, Q
 from certificates.models import ClientIdentity, Environment
 from mailboxes.models.mailbox import Mailbox
 from meshportal.accounts.models import TeamOwned
-from meshportal.core.models import BaseModel, Leased, lease_whole
+from meshportal.core.models import BaseModel, Waiting, lease_whole
 
 
 class RollOver(TeamOwned):
@@ -38,7 +38,7 @@ class TestState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
-class RollOverRow(Leased, BaseModel):
+class RollOverRow(Waiting, BaseModel):
     """One mailbox of a roll-over. It has ``due_at`` exactly while its test waits, and ``why_not`` exactly when that failed.
 
     The mailbox itself says which certificate it uses; ``switched_at`` says that this roll-over gave it the new one.
@@ -47,8 +47,6 @@ class RollOverRow(Leased, BaseModel):
     roll_over = models.ForeignKey(RollOver, on_delete=models.PROTECT, related_name="rows")
     mailbox = models.ForeignKey(Mailbox, on_delete=models.PROTECT, related_name="roll_over_rows")
     test = models.CharField(max_length=10, choices=TestState.choices, default=TestState.NONE)
-    due_at = models.DateTimeField(null=True, blank=True)
-    tries = models.PositiveIntegerField(default=0, help_text="Counted before each try, so that one that kills is noticed.")
     tested_at = models.DateTimeField(null=True, blank=True)
     why_not = models.TextField(blank=True)
     advice = models.TextField(blank=True)

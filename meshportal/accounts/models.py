@@ -8,6 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
 
+from meshportal.audit.actors import Actor
 from meshportal.core.models import BaseModel
 
 
@@ -90,3 +91,37 @@ class TeamOwned(BaseModel):
 
     class Meta:
         abstract = True
+
+
+class Gesture(TeamOwned):
+    """What somebody asked for at one word and others work off, row by row.
+
+    Its id in hexadecimal is the request id of every audit event that belongs to it.
+    """
+
+    actor_kind = models.CharField(max_length=20)
+    actor_id = models.CharField(max_length=200)
+    actor_label = models.CharField(max_length=300)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def actor(self) -> Actor:
+        """Who asked for it, for what is recorded of each row."""
+        return Actor(kind=self.actor_kind, id=self.actor_id, label=self.actor_label)
+
+    @property
+    def short_id(self) -> str:
+        """What people call it."""
+        return self.id.hex[:8]
+
+    @property
+    def request_id(self) -> str:
+        """What ties its audit events together."""
+        return self.id.hex
+
+    @staticmethod
+    def asked_by_actor(actor: Actor) -> dict[str, str]:
+        """The fields that say who asked."""
+        return {"actor_kind": actor.kind, "actor_id": actor.id[:200], "actor_label": actor.label[:300]}

@@ -11,6 +11,7 @@ _MANAGE = _OPERATE | {
     "mailbox.manage",
     "workflow.manage",
     "certificate.manage",
+    "certificate.export_key",
     "channel.manage",
     "audit.view",
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +17,7 @@ from meshportal.audit.models import FIRST_HASH, AuditEvent
 
 # Any constant will do, as long as nothing else locks on it.
 _CHAIN_LOCK = 0x6D657368
+_rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
 
 
 class TeamLike(Protocol):
@@ -42,6 +45,8 @@ def record(
     kind, target_id, label = target if isinstance(target, tuple) else (target._meta.model_name or "", str(target.pk), str(target))
     for facts in (before, after):
         _refuse_floats(facts)
+    if _rehearsing.get():
+        return AuditEvent(action=action)
     with transaction.atomic():
         _lock_chain()
         last = AuditEvent.objects.order_by("-id").values_list("hash", flat=True).first()
@@ -65,6 +70,21 @@ def record(
         event.hash = event.computed_hash()
         event.save(force_insert=True)
     return event
+
+
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """What is done inside is undone at its end, whatever comes of it.
+
+    Hence it leaves no event, and keeps nobody else from writing one.
+    """
+    token = _rehearsing.set(True)
+    try:
+        with transaction.atomic():
+            yield
+            transaction.set_rollback(True)
+    finally:
+        _rehearsing.reset(token)
 
 
 def _refuse_floats(value: Any) -> None:

@@ -46,6 +46,12 @@ ACTIONS: dict[str, str] = {
     "onboarding.answered": "Step of an onboarding saved",
     "onboarding.went_live": "Onboarded mailbox went live",
     "onboarding.stopped": "Onboarding stopped",
+    "mailbox_import.prepared": "File of mailboxes uploaded",
+    "mailbox_import.applied": "File of mailboxes imported",
+    "mailbox_import.discarded": "File of mailboxes discarded",
+    "mailboxes.exported": "Mailboxes exported",
+    "examination.begun": "Connections of many mailboxes checked",
+    "examination.retried": "Connections checked again",
     "roll_over.begun": "Certificate roll-over begun",
     "roll_over.test_asked": "New certificate tested",
     "roll_over.switched": "Mailboxes switched to a new certificate",
@@ -66,6 +72,10 @@ ACTIONS: dict[str, str] = {
     "channel.tested": "Channel tested",
     "certificate.requested": "Certificate requested",
     "certificate.received": "Requested certificate received",
+    "certificate.key_exported": "Private key taken out",
+    "calendar_address.made": "Calendar address made",
+    "calendar_address.replaced": "Calendar address replaced",
+    "calendar_address.ended": "Calendar address ended",
     "member.role_set": "Role given or changed",
     "team.added": "Team added",
     "audit.exported": "Audit exported",
@@ -79,6 +89,8 @@ _PAGES = {
     "clientidentity": "certificates:detail",
     "onboarding": "mailboxes:onboarding",
     "rollover": "mailboxes:roll-over",
+    "mailboximport": "mailboxes:imported",
+    "examination": "mailboxes:examination",
     "certificaterequest": "certificates:requested",
 }
 
@@ -184,6 +196,22 @@ def _noted(event: AuditEvent) -> Told:
     changes = [_change("tags", before, after)] if before != after else []
     changes += ["its notes"] if event.after.get("notes") == "changed" else []
     return Told("changed, of mailbox", f", {' and '.join(changes)}")
+
+
+def _imported(verb: str) -> Callable[[AuditEvent], Told]:
+    def telling(event: AuditEvent) -> Told:
+        added, changed = (int(event.after.get(name) or 0) for name in ("added", "changed"))
+        return Told(verb, f", which adds {_mailboxes(added)} and changes {_mailboxes(changed)}")
+
+    return telling
+
+
+def _examined(verb: str) -> Callable[[AuditEvent], Told]:
+    return lambda event: Told(verb, f", of {_mailboxes(int(event.after.get('mailboxes') or 0))}")
+
+
+def _mailboxes(number: int) -> str:
+    return f"{number:,} mailbox{'' if number == 1 else 'es'}"
 
 
 def _workflow_reviewed(event: AuditEvent) -> Told:
@@ -319,6 +347,12 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "onboarding.answered": _plain("saved a step of the"),
     "onboarding.went_live": _plain("let the mailbox go live of the"),
     "onboarding.stopped": _plain("stopped the"),
+    "mailbox_import.prepared": _imported("uploaded the"),
+    "mailbox_import.applied": _imported("carried out the"),
+    "mailbox_import.discarded": _plain("discarded the"),
+    "mailboxes.exported": _examined("exported the"),
+    "examination.begun": _examined("began the"),
+    "examination.retried": _examined("asked again for those that failed in the"),
     "roll_over.begun": _plain("began the"),
     "roll_over.test_asked": _rolled("asked for a test of the new certificate, for the", "with"),
     "roll_over.switched": _rolled("switched mailboxes, by the", "for"),
@@ -339,6 +373,10 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "channel.tested": _plain("sent a test to the channel"),
     "certificate.requested": _issued("made a key and a request for the certificate"),
     "certificate.received": _issued("gave the certificate that was requested as"),
+    "certificate.key_exported": _issued("took the private key out of"),
+    "calendar_address.made": _plain("made the"),
+    "calendar_address.replaced": _plain("made a new address in place of the", ", which is 404 from then on"),
+    "calendar_address.ended": _plain("ended the"),
     "member.role_set": _role_set,
     "team.added": _plain("added the team"),
     "audit.exported": _exported,

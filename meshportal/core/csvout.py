@@ -1,4 +1,4 @@
-"""CSV that opens safely in a spreadsheet, streamed row by row."""
+"""CSV that opens safely in a spreadsheet, streamed row by row. :mod:`meshportal.core.csvin` reads it back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def safe(value: object) -> str:
     """The cell's text; text that a spreadsheet would run as a formula gets an apostrophe in front."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) or text.startswith(_FORMULA) else text
+    return f"'{text}" if _guarded(text) else text
+
+
+def plain(cell: str) -> str:
+    """The text that :func:`safe` made ``cell`` of."""
+    return cell[1:] if cell.startswith("'") and _guarded(cell) else cell
+
+
+def _guarded(text: str) -> bool:
+    # Text that has apostrophes before its formula by itself gets one more: otherwise nobody could tell it from one of ours.
+    bare = text.lstrip("'")
+    return bare.lstrip(" ").startswith(_FORMULA) or bare.startswith(_FORMULA)
 
 
 class _Echo:

@@ -31,6 +31,19 @@ class Leased(models.Model):
         abstract = True
 
 
+class Waiting(Leased):
+    """A row that waits for one act on it, and depends on no other row (see :mod:`meshportal.core.waiting`).
+
+    It has ``due_at`` exactly while it waits.
+    """
+
+    due_at = models.DateTimeField(null=True, blank=True)
+    tries = models.PositiveIntegerField(default=0, help_text="Counted before each try, so that one that kills is noticed.")
+
+    class Meta:
+        abstract = True
+
+
 def lease_whole(name: str) -> models.CheckConstraint:
     """The constraint of every :class:`Leased` model: a token and its expiry stand together or not at all."""
     return models.CheckConstraint(

@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages as flash
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
+from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
 from django_filters import FilterSet
@@ -58,12 +60,8 @@ class TeamPage(View):
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.abstract = abstract
-        if abstract:
-            return
-        if not cls.capability:
-            raise ImproperlyConfigured(f"{cls.__module__}.{cls.__qualname__} declares no capability; it would be open to anyone.")
-        if cls.capability not in policies.EVERY_CAPABILITY:
-            raise ImproperlyConfigured(f"{cls.__module__}.{cls.__qualname__} needs {cls.capability!r}, which no role carries.")
+        if not abstract:
+            _check_declared(cls)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if self.abstract:
@@ -115,6 +113,36 @@ class TeamPage(View):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return self.render()
+
+
+@method_decorator(login_not_required, name="dispatch")
+class SecretPage(View):
+    """Base of what a program reads that cannot sign in: whoever knows the secret part of the address may read it.
+
+    ``capability`` says which role sees the same on its pages: the address shows nothing beyond that. A wrong secret is 404
+    to every method. Nothing is changed here but the note that somebody read.
+    """
+
+    capability: ClassVar[str] = ""
+    http_method_names = ["get", "head", "options"]
+    team: Team
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _check_declared(cls)
+
+    def team_or_404(self, secret: str) -> Team:
+        """The team whose address has this secret part; Http404 for every other text."""
+        raise NotImplementedError
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.team = self.team_or_404(kwargs.get("secret", ""))
+        response = super().dispatch(request, *args, **kwargs)
+        response["Cache-Control"] = "private"
+        # The address is the key: no page that it leads to may learn it, and no search engine keep it.
+        response["Referrer-Policy"] = "no-referrer"
+        response["X-Robots-Tag"] = "noindex"
+        return response
 
 
 class ListPage(TeamPage, abstract=True):
@@ -256,6 +284,13 @@ class ActionPage(TeamPage, abstract=True):
         given = self.request.POST.get("next", "")
         local = given.startswith("/") and url_has_allowed_host_and_scheme(given, allowed_hosts=None)
         return given if local else self.return_url()
+
+
+def _check_declared(cls: Any) -> None:
+    if not cls.capability:
+        raise ImproperlyConfigured(f"{cls.__module__}.{cls.__qualname__} declares no capability; it would be open to anyone.")
+    if cls.capability not in policies.EVERY_CAPABILITY:
+        raise ImproperlyConfigured(f"{cls.__module__}.{cls.__qualname__} needs {cls.capability!r}, which no role carries.")
 
 
 def add_errors(form: forms.BaseForm, error: ValidationError) -> None:

@@ -6,23 +6,19 @@ from django.db import models
 from django.db.models import Q
 
 from certificates.models import Environment
-from meshportal.accounts.models import TeamOwned
-from meshportal.audit.actors import Actor
+from meshportal.accounts.models import Gesture
 from meshportal.core.models import BaseModel, Leased
 from messages.models.message import Message
 
 
-class BulkResend(Leased, TeamOwned):
+class BulkResend(Leased, Gesture):
     """One gesture, worked row by row by one worker at a time. ``due_at`` is when a worker looks at it next; None when it
-    has come to an end. Its id in hexadecimal is the request id of every audit event that belongs to it."""
+    has come to an end."""
 
     environment = models.CharField(max_length=10, choices=Environment.choices)
     filters = models.JSONField(default=list, help_text="Pairs of label and value, as the person saw them.")
     reason = models.TextField()
     asked_by = models.CharField(max_length=150, blank=True, help_text="Who asked for them to be sent again.")
-    actor_kind = models.CharField(max_length=20)
-    actor_id = models.CharField(max_length=200)
-    actor_label = models.CharField(max_length=300)
     due_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     stopped_at = models.DateTimeField(null=True, blank=True)
@@ -45,21 +41,6 @@ class BulkResend(Leased, TeamOwned):
 
     def __str__(self) -> str:
         return f"bulk resend {self.short_id}"
-
-    @property
-    def actor(self) -> Actor:
-        """Who asked for it, for what is recorded of each row."""
-        return Actor(kind=self.actor_kind, id=self.actor_id, label=self.actor_label)
-
-    @property
-    def short_id(self) -> str:
-        """What people call it."""
-        return self.id.hex[:8]
-
-    @property
-    def request_id(self) -> str:
-        """What ties its audit events together."""
-        return self.id.hex
 
 
 class BulkRowState(models.TextChoices):

@@ -64,6 +64,8 @@ def every_page(site: Site) -> list[str]:
         "/t/fleet/certificates/",
         "/t/fleet/certificates/?text=nothing-like-this",
         "/t/fleet/certificates/import/",
+        "/t/fleet/certificates/calendar/",
+        f"{site.addresses['certificates'][0]}export-key/",
         "/t/fleet/audit/",
         "/t/fleet/audit/?action=nothing-like-this",
         *(address for kind in sorted(site.addresses) for address in site.addresses[kind]),

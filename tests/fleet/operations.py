@@ -47,6 +47,14 @@ def seed(*, certificate: str, key: str, ca: str, mailboxes: list[dict[str, Any]]
         )
 
 
+def seed_team(*, ca: str) -> None:
+    """A team and a trust bundle, and nothing else."""
+    from certificates import services as certificates
+
+    Team.objects.create(name="Fleet", slug="fleet")
+    certificates.replace_trust_bundle(actor=ACTOR, environment="sandbox", name="test CA", pem=ca.encode())
+
+
 def counts() -> dict[str, int]:
     """How many messages are in each state."""
     return dict(Message.objects.values_list("state").annotate(Count("pk")))
@@ -206,3 +214,17 @@ def notify(*, name: str, **arguments: Any) -> Any:
     from tests.notify import operations
 
     return getattr(operations, name)(**arguments)
+
+
+def stage_calendar(**arguments: str) -> str:
+    """A team of its own, for the tests of the calendar."""
+    from tests.certificates import staging
+
+    return staging.stage(**arguments)
+
+
+def betray(**arguments: str) -> None:
+    """Secrets written down on purpose, as the control of the search for them."""
+    from tests.secrets import betraying
+
+    betraying.betray(**arguments)

@@ -104,7 +104,7 @@ class Portal:
                 connection.execute(f'DROP DATABASE "{self._database}" WITH (FORCE)')
 
     def ask(self, operation: str, **arguments: Any) -> Any:
-        """One of tests.fleet.operations, sending or handing, or the zygote. Raises AssertionError with its traceback."""
+        """An operation of a module of tests.fleet, or of the zygote. Raises AssertionError with its traceback."""
         assert self._zygote is not None and self._zygote.stdin is not None
         self._zygote.stdin.write(json.dumps({"do": operation, **arguments}) + "\n")
         return self._answer()

@@ -205,7 +205,8 @@ def stage_returned(*, mailbox_id: str, recipient: str, number: int, workflow_id:
         )
 
 
-def _browser(email: str) -> Any:
+def browser_of(email: str) -> Any:
+    """A test client signed in as the person with this address."""
     from django.conf import settings
     from django.test import Client
 
@@ -222,7 +223,7 @@ def confirm_resend(*, email: str, query: str, reason: str) -> dict[str, Any]:
     """A person looks at what a filter holds, and begins to send it again; what they saw and where it led."""
     import re
 
-    browser = _browser(email)
+    browser = browser_of(email)
     address = f"/t/fleet/messages/sent/resend-all/?{query}"
     page = browser.get(address, secure=True).content.decode()
     digest = re.search(r'name="digest" value="([0-9a-f]+)"', page)
@@ -234,7 +235,7 @@ def confirm_resend(*, email: str, query: str, reason: str) -> dict[str, Any]:
 
 def look(*, email: str, address: str) -> str:
     """The page at ``address`` as a person gets it."""
-    answer = _browser(email).get(address, secure=True)
+    answer = browser_of(email).get(address, secure=True)
     assert answer.status_code == 200, answer.status_code
     return str(answer.content.decode())
 

@@ -31,7 +31,7 @@ def _prepare() -> None:
     import redis  # noqa: F401
 
     import meshportal.mesh  # noqa: F401
-    from tests.fleet import handing, operations, sending  # noqa: F401
+    from tests.fleet import handing, importing, operations, sending  # noqa: F401
 
 
 def _start(argv: list[str], log: str) -> int:
@@ -64,9 +64,10 @@ def _run(name: str, arguments: dict[str, Any]) -> Any:
     if pid == 0:
         status = 0
         try:
-            from tests.fleet import handing, operations, sending
+            from tests.fleet import handing, importing, operations, sending
 
-            operation = next(getattr(module, name) for module in (operations, sending, handing) if hasattr(module, name))
+            modules = (operations, sending, handing, importing)
+            operation = next(getattr(module, name) for module in modules if hasattr(module, name))
             answer = {"result": operation(**arguments)}
         except BaseException:
             answer, status = {"error": traceback.format_exc()}, 1

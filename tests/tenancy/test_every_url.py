@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.tenancy, pytest.mark.django_db]
 PUBLIC = {"livez": 200, "readyz": 200, "healthz": 503, "sign-in": 200}
 # Pages of a person rather than of a team: signed in is enough.
 PERSONAL = {"home", "sign-out"}
+# Pages for programs that cannot sign in: whoever knows the secret part of the address may read, and nobody else.
+BY_SECRET = {"certificates-feed"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def routes() -> list[Route]:
 
 ROUTES = routes()
 TEAM_ROUTES = [route for route in ROUTES if "team" in route.arguments]
+SECRET_ROUTES = [route for route in ROUTES if route.name in BY_SECRET]
 
 
 @pytest.fixture
@@ -106,6 +109,8 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "asked": asked(team),
         "roll_over": rolling(box),
         "onboarding": onboarded(team),
+        "imports": [filed(team, 1), filed(team, 2, apply=True)],
+        "their_import": filed(other_team, 3),
     }
 
 
@@ -129,6 +134,20 @@ def rolling(box: Any) -> Any:
     new = ClientIdentity.objects.create(**{**fields, "id": uuid.uuid4(), "name": "Midshire 2029", "fingerprint": "1" * 64})
     made = rollover.begin(actor=Actor.command("test"), team=box.team, old=old, new=new)
     made.rows.update(test="passed")
+    return made
+
+
+def filed(team: Any, number: int, *, apply: bool = False) -> Any:
+    """A file of one mailbox, looked at or carried out too."""
+    from mailboxes import importing
+    from meshportal.audit.actors import Actor
+
+    head = "mailbox_id,environment,ods_code,name,password"
+    data = f"{head}\nX26CSV{number},sandbox,X26,PLANTED of {team.slug},PLANTED-password".encode()
+    made = importing.prepare(actor=Actor.command("test"), team=team, data=data, file_name=f"{team.slug}.csv")
+    if apply:
+        importing.apply(actor=Actor.command("test"), imported=made, digest=made.digest)
+        made.refresh_from_db()
     return made
 
 
@@ -196,6 +215,10 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug, pk=world["composed"].pk)]
     if route.name == "mailboxes:roll-over-start":
         return [route.url(team=world["team"].slug, pk=world["identity"].pk)]
+    if route.name.startswith("mailboxes:imported"):
+        return [route.url(team=world["team"].slug, pk=one.pk) for one in world["imports"]]
+    if route.name.startswith("mailboxes:examination"):
+        return [route.url(team=world["team"].slug, pk=world["imports"][1].examination_id)]
     if route.name.startswith("mailboxes:roll-over"):
         return [route.url(team=world["team"].slug, pk=world["roll_over"].pk)]
     if route.name.startswith("mailboxes:onboarding"):
@@ -238,8 +261,8 @@ def denied(browser: Client, url: str) -> None:
 
 def test_every_route_is_a_team_page_or_known_to_be_none() -> None:
     outside = {route.name for route in ROUTES if "team" not in route.arguments}
-    assert outside == set(PUBLIC) | PERSONAL
-    for route in TEAM_ROUTES:
+    assert outside == set(PUBLIC) | PERSONAL | BY_SECRET
+    for route in [*TEAM_ROUTES, *SECRET_ROUTES]:
         assert route.capability in policies.EVERY_CAPABILITY, route.name
     assert len(TEAM_ROUTES) > 10
 
@@ -316,6 +339,39 @@ def test_a_wrong_id_looks_like_a_forbidden_one(route: Route, world: dict[str, An
         assert browser.get(unknown).status_code == 404
     assert browser.post(unknown, POSTED).status_code in ({404} if "post" in route.view.http_method_names else {404, 405})
     assert browser.get(unknown.replace(f"/t/{slug}/", "/t/nobody/")).status_code == 404
+
+
+def secret_of(team: Any, route: Route) -> str:
+    """The secret part of an address of ``team``."""
+    from certificates import feed
+    from meshportal.audit.actors import Actor
+
+    makers = {"certificates-feed": feed.make_address}
+    return makers[route.name](actor=Actor.command("test"), team=team, standing="")
+
+
+@pytest.mark.parametrize("route", SECRET_ROUTES, ids=lambda route: route.name)
+def test_a_secret_opens_its_own_team_and_nothing_without_it(
+    route: Route, world: dict[str, Any], other_team: Any, signed_in: Any
+) -> None:
+    ours, theirs = secret_of(world["team"], route), secret_of(other_team, route)
+    stranger = Client()
+    for secret, team, other in ((ours, world["team"], other_team), (theirs, other_team, world["team"])):
+        answer = stranger.get(route.url(secret=secret))
+        assert answer.status_code == 200
+        assert team.name in answer.content.decode()
+        for hidden in (other.name, "PLANTED", world["stored"].mesh_id):
+            assert hidden not in answer.content.decode()
+        assert "private" in answer["Cache-Control"]
+    assert "RH8HC001" not in stranger.get(route.url(secret=ours)).content.decode()
+    # A wrong one is unknown to everybody; a right one changes nothing, whoever has it.
+    for browser in (stranger, signed_in("manager"), signed_in("manager", team=other_team)):
+        for wrong in ("nobody", ours[:-1], ours[::-1], f"{ours}a", world["team"].slug, str(world["team"].pk)):
+            denied(browser, route.url(secret=wrong))
+        before = snapshot()
+        for method in ("post", "put", "delete", "patch"):
+            assert getattr(browser, method)(route.url(secret=ours)).status_code == 405, method
+        assert snapshot() == before
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))

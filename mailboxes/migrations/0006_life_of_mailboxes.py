@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0001_initial"),
         ("certificates", "0004_requests_for_certificates"),
-        ("mailboxes", "0004_roll_overs"),
+        ("mailboxes", "0005_imports_and_examinations"),
     ]
 
     operations = [

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0001_initial"),
-        ("mailboxes", "0006_onboarding_of_mailboxes"),
+        ("mailboxes", "0007_onboarding_of_mailboxes"),
     ]
 
     operations = [

@@ -1,0 +1,1 @@
+"""Mailboxes from a file, and the doctor over all of them."""

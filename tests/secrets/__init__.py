@@ -1,0 +1,1 @@
+"""Nothing secret lies in clear anywhere while a real portal works (promise P11)."""
