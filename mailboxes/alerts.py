@@ -24,7 +24,7 @@ from meshportal.web.time import london
 REFUSED, UNREACHABLE = "mailbox.refused", "mailbox.unreachable"
 POLL_OVERDUE, HANDSHAKE_OVERDUE = "mailbox.poll_overdue", "mailbox.handshake_overdue"
 PAUSED, BACKLOG, CLOCK = "mailbox.paused", "mailbox.backlog", "mailbox.clock"
-FOLDER, OUTLET = "mailbox.folder", "mailbox.outlet"
+FOLDER, OUTLET, CLOSING = "mailbox.folder", "mailbox.outlet", "mailbox.run_off"
 
 # What comes from the network or from MESH as a whole, and goes by itself (see mailboxes.problems).
 OUT_OF_REACH = frozenset(
@@ -111,7 +111,16 @@ def lateness(now: datetime) -> Iterator[Condition]:
 def paused(now: datetime) -> Iterator[Condition]:
     """Mailboxes that were paused, and perhaps forgotten."""
     for mailbox in selectors.paused_too_long(selectors.every_mailbox(), now):
-        yield _about(mailbox, PAUSED, f"is paused since {london(mailbox.updated_at)}.", since=mailbox.updated_at)
+        since = mailbox.paused_at or mailbox.updated_at
+        yield _about(mailbox, PAUSED, f"is paused since {london(since)}.", since=since)
+
+
+def closing(now: datetime) -> Iterator[Condition]:
+    """Mailboxes whose run-off is over: somebody may close them for good."""
+    for mailbox in selectors.run_off_over(selectors.every_mailbox(), now):
+        yield _about(
+            mailbox, CLOSING, "has had its 35 days of run-off and can be closed for good.", since=mailbox.run_off_ends_at
+        )
 
 
 def backlog(now: datetime) -> Iterator[Condition]:
@@ -212,6 +221,15 @@ KINDS = (
         "Messages that nobody collects leave MESH after 5 days. Take it up again, or make sure that another client does.",
     ),
     Kind(
+        CLOSING,
+        "Run-off is over",
+        "mailbox can be closed for good",
+        "mailboxes can be closed for good",
+        Severity.INFO,
+        "Close it for good in its settings, or keep it open. Its history stays either way.",
+        Role.MANAGER,
+    ),
+    Kind(
         BACKLOG,
         "Inbox fills up",
         "inbox fills up",
@@ -249,6 +267,7 @@ RULES = (
     Rule("mailbox problems", (REFUSED, UNREACHABLE), problems),
     Rule("lateness", (POLL_OVERDUE, HANDSHAKE_OVERDUE), lateness),
     Rule("paused mailboxes", (PAUSED,), paused),
+    Rule("run-off", (CLOSING,), closing),
     Rule("backlog", (BACKLOG,), backlog),
     Rule("clock", (CLOCK,), clock),
     Rule("watched folders", (FOLDER,), folders),

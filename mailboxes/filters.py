@@ -21,6 +21,10 @@ def _identities(request: Any) -> QuerySet[ClientIdentity]:
     return in_team(ClientIdentity, request.team).only("pk", "name", "environment").order_by("name", "environment")
 
 
+# Words of the filter of states that are none of a mailbox's health.
+CLOSING, CLOSED = "closing", "closed"
+
+
 class MailboxFilters(FilterSet):  # type: ignore[misc]
     """One row of filters above the list."""
 
@@ -28,8 +32,9 @@ class MailboxFilters(FilterSet):  # type: ignore[misc]
     state = ChoiceFilter(
         **choice_filter("State"),
         method="filter_state",
-        choices=[(key, state.word) for key, state in health.STATES.items()],
+        choices=[*((key, state.word) for key, state in health.STATES.items()), (CLOSING, "Being closed"), (CLOSED, "Closed")],
     )
+    tag = CharFilter(method="filter_tag", **text_filter("Tag", 100))
     environment = ChoiceFilter(**choice_filter("Environment"), choices=Environment.choices)
     mode = ChoiceFilter(**choice_filter("Mode"), choices=Mode.choices)
     certificate = ModelChoiceFilter(**choice_filter("Certificate"), field_name="identity", queryset=_identities)
@@ -50,7 +55,13 @@ class MailboxFilters(FilterSet):  # type: ignore[misc]
         return rows
 
     def filter_state(self, rows: QuerySet[Any], _name: str, value: str) -> QuerySet[Any]:
-        return rows.filter(standing=value)
+        if value == CLOSED:
+            return rows.filter(archived_at__isnull=False)
+        rows = rows.filter(archived_at__isnull=True)
+        return rows.filter(closing_at__isnull=False) if value == CLOSING else rows.filter(standing=value)
+
+    def filter_tag(self, rows: QuerySet[Mailbox], _name: str, value: str) -> QuerySet[Mailbox]:
+        return rows.filter(tags__contains=f",{' '.join(value.split()).lower()},")
 
 
 # For each column the direction that a first press gives comes first.

@@ -58,6 +58,36 @@ MODE_MEANINGS: dict[str, str] = {
     ),
 }
 
+_STOPS = (
+    "The portal stops taking messages, and another client has to. What nobody collects leaves the inbox after 5 days and is "
+    "deleted after 30. What the portal has already stays here."
+)
+# What a change of mode does, by the mode before and after.
+MODE_MOVES: dict[tuple[str, str], str] = {
+    (Mode.WATCH, Mode.COLLECT): (
+        "From the next poll on the portal takes each message and acknowledges it, so the mailbox's present client no longer "
+        "gets it. Stop that client first."
+    ),
+    (Mode.COLLECT, Mode.WATCH): _STOPS,
+    (Mode.COLLECT, Mode.PAUSED): (
+        "The portal no longer calls MESH for this mailbox: nothing is collected and nothing sent. What nobody collects leaves "
+        "the inbox after 5 days and is deleted after 30. What waits to be sent waits here."
+    ),
+    (Mode.WATCH, Mode.PAUSED): (
+        "The portal no longer looks at this mailbox and sends nothing for it. Its own client goes on, and nobody is warned "
+        "here when it stops."
+    ),
+    (Mode.PAUSED, Mode.COLLECT): (
+        "The portal signs in, takes everything that waits and acknowledges it. Make sure that no other client collects it."
+    ),
+    (Mode.PAUSED, Mode.WATCH): "The portal looks again, and takes nothing. What waits to be sent goes out.",
+}
+
+
+def mode_hints(present: str = "") -> dict[str, str]:
+    """What each mode means; beside another than the ``present`` one, what moving to it does."""
+    return {mode: MODE_MOVES.get((present, mode), MODE_MEANINGS[mode]) for mode in Mode.values}
+
 
 def meanings() -> list[tuple[str, str, str]]:
     """Every state for the disclosure "What does this mean?"."""

@@ -22,7 +22,7 @@ def set_folder(*, actor: Actor, mailbox: Mailbox, enabled: bool, reason: str = "
     with transaction.atomic():
         folder = Mailbox.objects.select_for_update(of=("self",)).values_list("folder", flat=True).get(pk=mailbox.pk)
         if enabled and not folder:
-            raise ValidationError({"hand_on_to_folder": "This mailbox has no folder. Give it one with --folder."})
+            raise ValidationError({"hand_on_to_folder": "This mailbox has no folder. Give it one."})
         return _set(actor, mailbox, Channel.FOLDER, reason, {"enabled": enabled}, "hand_on_to_folder", enabled)
 
 

@@ -24,7 +24,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from mailboxes import health
-from mailboxes.models import Mailbox, Mode, Outlet, WatchedFolder
+from mailboxes.models import Mailbox, Mode, Onboarding, Outlet, WatchedFolder
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
 from meshportal.core import lease
@@ -32,6 +32,8 @@ from meshportal.core import lease
 # A due mailbox that nobody picked up for this long means that no worker is taking work.
 PICK_UP_WITHIN = timedelta(minutes=5)
 PAUSED_FOR = timedelta(days=1)
+# With a day set on which it goes on: what nobody collects leaves the inbox after 5 days (MESH API specification).
+PAUSED_UNTIL_FOR = timedelta(days=4)
 # What no page shows, and what must not keep a page from showing when it cannot be unsealed.
 _SEALED = ("password", "identity__private_key", "identity__certificate_pem")
 
@@ -50,8 +52,21 @@ def every_mailbox() -> QuerySet[Mailbox]:
 
 
 def paused_too_long(mailboxes: QuerySet[Mailbox], now: datetime) -> QuerySet[Mailbox]:
-    """Those that were paused for so long that they may have been forgotten."""
-    return mailboxes.filter(mode=Mode.PAUSED, updated_at__lt=now - PAUSED_FOR)
+    """Those that were paused for so long that they may have been forgotten; with an end set, a little before letters are lost."""
+    # Those that are being onboarded are paused for that; their own list says what they wait for.
+    begun = Onboarding.objects.filter(mailbox__isnull=False, live_at__isnull=True, stopped_at__isnull=True).values("mailbox")
+    rows = (
+        mailboxes.filter(mode=Mode.PAUSED, archived_at__isnull=True)
+        .exclude(pk__in=begun)
+        .annotate(pause_began=Coalesce("paused_at", "updated_at"))
+    )
+    forgotten = Q(paused_until__isnull=True) | Q(paused_until__lt=now - timedelta(hours=1))
+    return rows.filter(Q(pause_began__lt=now - PAUSED_UNTIL_FOR) | forgotten & Q(pause_began__lt=now - PAUSED_FOR))
+
+
+def run_off_over(mailboxes: QuerySet[Mailbox], now: datetime) -> QuerySet[Mailbox]:
+    """Those that are being closed and may be archived."""
+    return mailboxes.filter(archived_at__isnull=True, closing_at__lte=now - Mailbox.RUN_OFF)
 
 
 def said_by_its_certificate(mailbox: Mailbox, now: datetime) -> bool:
@@ -98,8 +113,13 @@ def with_standing(mailboxes: QuerySet[Mailbox], now: datetime) -> QuerySet[Any]:
 
 
 def standing_counts(team: Team, now: datetime) -> dict[str, int]:
-    """How many of the team's mailboxes are in each state, in the order of :data:`mailboxes.health.STATES`."""
-    rows = with_standing(in_team(Mailbox, team), now).order_by().values("standing").annotate(number=Count("pk"))
+    """How many of the team's mailboxes that are not closed are in each state, in the order of :data:`mailboxes.health.STATES`."""
+    rows = (
+        with_standing(in_team(Mailbox, team).filter(archived_at__isnull=True), now)
+        .order_by()
+        .values("standing")
+        .annotate(number=Count("pk"))
+    )
     found = {row["standing"]: row["number"] for row in rows}
     return {state: found.get(state, 0) for state in health.STATES}
 

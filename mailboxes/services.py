@@ -10,9 +10,10 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from certificates.models import ClientIdentity
+from certificates.models import ClientIdentity, Environment
 from mailboxes import folders
 from mailboxes.models import Mailbox, Mode, Organisation, WatchedFolder
+from mailboxes.models.mailbox import MAX_POLL_SECONDS, MIN_POLL_SECONDS
 from mailboxes.problems import london
 from meshportal.accounts.models import Team
 from meshportal.audit import services as audit
@@ -57,6 +58,7 @@ def add_mailbox(
     if poll_interval_seconds is not None:
         mailbox.poll_interval_seconds = poll_interval_seconds
     check_workflow_filter(workflow_filter)
+    check_poll_interval(mailbox)
     if identity is not None and (identity.team_id != team.pk or identity.environment != environment):
         raise ValidationError({"identity": "Choose a certificate of this team and this environment."})
     if not password:
@@ -66,6 +68,12 @@ def add_mailbox(
             organisation.full_clean()
             organisation.save()
         mailbox.organisation = organisation
+        if (
+            taken := Mailbox.objects.filter(environment=environment, mailbox_id=mailbox.mailbox_id)
+            .only("name", "team_id")
+            .first()
+        ):
+            raise ValidationError({"mailbox_id": _taken(taken, team)})
         mailbox.full_clean()
         mailbox.save()
         audit.record(
@@ -76,6 +84,25 @@ def add_mailbox(
             after={"environment": environment, "mailbox_id": mailbox.mailbox_id, "ods_code": ods_code, "mode": mode},
         )
     return mailbox
+
+
+def _taken(mailbox: Mailbox, team: Team) -> str:
+    # Of another team no more is said than that it cannot be added (promise P8).
+    if mailbox.team_id == team.pk:
+        return f"Your team has this mailbox already, as “{mailbox.name}”."
+    return "This mailbox ID cannot be added here. If it is your organisation's, ask whoever runs the portal."
+
+
+def check_poll_interval(mailbox: Mailbox) -> None:
+    """MESH API specification, Check an inbox: at most every five minutes, at least daily. Raises ValidationError."""
+    least = 1 if mailbox.environment == Environment.SANDBOX else MIN_POLL_SECONDS
+    if not least <= mailbox.poll_interval_seconds <= MAX_POLL_SECONDS:
+        raise ValidationError(
+            {
+                "poll_interval_seconds": f"Give {least:,} to {MAX_POLL_SECONDS:,} seconds: MESH asks clients to look no more "
+                "often than every five minutes, and at least once a day."
+            }
+        )
 
 
 def check_workflow_filter(value: str) -> None:
@@ -156,33 +183,51 @@ def _gap(mailbox: Mailbox) -> timedelta:
     return min(POLL_NOW_GAP, mailbox.poll_interval)
 
 
-def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **changes: Any) -> Mailbox:
-    """Changes settings of a mailbox (mode, name, password, identity, workflow_filter, poll_interval_seconds, folder,
-    send_from_folder).
+SETTINGS = frozenset(
+    {"mode", "name", "password", "identity", "workflow_filter", "poll_interval_seconds", "folder", "send_from_folder"}
+    | {"paused_until"}
+)
+CHANGED_MEANWHILE = (
+    "Somebody else changed this mailbox after you opened the page, so nothing of yours was saved. Look at the settings as they "
+    "are now, and make your change again."
+)
 
+
+def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", revision: int | None = None, **changes: Any) -> Mailbox:
+    """Changes settings of a mailbox (mode, name, password, identity, workflow_filter, poll_interval_seconds, folder,
+    send_from_folder, paused_until).
+
+    A pause remembers the mode before it; ``paused_until``, with mode paused alone, is when that is taken up again by itself.
     A turn that is under way ends before its next download or acknowledge, and the next one uses the new settings, with a
     fresh handshake. The audit row holds the changed fields both ways, the
-    password never. Raises ValidationError by field.
+    password never. ``revision``: that of the mailbox as whoever acts saw it. Raises ValidationError by field.
     """
-    allowed = {"mode", "name", "password", "identity", "workflow_filter", "poll_interval_seconds", "folder", "send_from_folder"}
-    if unknown := set(changes) - allowed:
+    if unknown := set(changes) - SETTINGS:
         raise TypeError(f"Not settings of a mailbox: {sorted(unknown)}")
     with transaction.atomic():
         # Without what is sealed: a password that no key opens is what a person is about to replace.
         rows = Mailbox.objects.select_for_update(of=("self",)).select_related("team", "identity")
         mailbox = rows.defer("password", "identity__private_key").get(pk=mailbox.pk)
+        if revision is not None and mailbox.revision != revision:
+            raise ValidationError(CHANGED_MEANWHILE, code="changed_meanwhile")
+        if mailbox.archived_at is not None and "mode" in changes:
+            raise ValidationError({"mode": "This mailbox is closed. Open it again first."})
         before = {name: _HIDDEN if name == "password" else _shown(getattr(mailbox, name)) for name in changes}
-        for name, value in changes.items():
+        besides = _pause(mailbox, reason, changes)
+        for name, value in (besides | changes).items():
             setattr(mailbox, name, value)
         check_workflow_filter(mailbox.workflow_filter)
+        check_poll_interval(mailbox)
         identity = mailbox.identity
         if identity is not None and (identity.team_id, identity.environment) != (mailbox.team_id, mailbox.environment):
             raise ValidationError({"identity": "Choose a certificate of this team and this environment."})
+        if mailbox.send_from_folder and not mailbox.folder:
+            raise ValidationError({"send_from_folder": "This mailbox has no folder to send from. Give it one."})
         if "folder" in changes or changes.get("send_from_folder"):
             folders.check(mailbox)
         mailbox.full_clean(exclude={"team", "organisation", *({"password"} - set(changes))})
         Mailbox.objects.filter(pk=mailbox.pk).update(
-            **changes,
+            **(besides | changes),
             revision=F("revision") + 1,
             next_poll_at=_earliest_poll(mailbox),
             slow=False,
@@ -206,5 +251,18 @@ def change_mailbox(*, actor: Actor, mailbox: Mailbox, reason: str = "", **change
     return mailbox
 
 
+def _pause(mailbox: Mailbox, reason: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """What a change of mode sets besides: what a pause remembers, or that it is over."""
+    mode = changes.get("mode", mailbox.mode)
+    if mode == mailbox.mode:
+        return {}
+    if mode == Mode.PAUSED:
+        facts = {"paused_at": timezone.now(), "pause_reason": reason[:500], "resume_mode": mailbox.mode}
+        return {"paused_until": None, **facts}
+    return {"paused_at": None, "paused_until": None, "pause_reason": "", "resume_mode": ""}
+
+
 def _shown(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
     return str(value) if isinstance(value, ClientIdentity) else value

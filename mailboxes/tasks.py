@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from mailboxes import handshakes, importing
+from mailboxes import handshakes, importing, lifecycle
 
 
 @shared_task
 def test_due() -> None:
     """Tests every mailbox that waits for a handshake with a new certificate."""
     handshakes.run_due()
+
+
+@shared_task
+def resume_due() -> None:
+    """Takes up every mailbox again whose pause has an end that has come."""
+    lifecycle.resume_due()
 
 
 @shared_task

@@ -22,6 +22,7 @@ __all__ = ["CANARY_SECONDS", "QUEUES", "app"]
 CANARY_SECONDS = 20
 ACKS_SECONDS = 60
 SWEEP_SECONDS = 60
+RESUME_SECONDS = 30
 DELIVER_SECONDS = 10
 
 app = Celery("meshportal", broker=settings.REDIS_URL)
@@ -73,6 +74,11 @@ app.conf.update(
             "task": "mailboxes.tasks.test_due",
             "schedule": settings.RING_SECONDS,
             "options": {"queue": "default", "expires": settings.RING_SECONDS * 2},
+        },
+        "resume-due": {
+            "task": "mailboxes.tasks.resume_due",
+            "schedule": RESUME_SECONDS,
+            "options": {"queue": "default", "expires": RESUME_SECONDS},
         },
         "examinations-due": {
             "task": "messages.tasks.examine_due",

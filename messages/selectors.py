@@ -76,7 +76,7 @@ def mailboxes(team: Team) -> QuerySet[Mailbox]:
 
 def may_send(team: Team) -> QuerySet[Mailbox]:
     """The team's mailboxes that a message can be sent from, by name."""
-    return mailboxes(team).exclude(mode=Mode.PAUSED).order_by("name", "mailbox_id")
+    return mailboxes(team).exclude(mode=Mode.PAUSED).filter(closing_at__isnull=True).order_by("name", "mailbox_id")
 
 
 def composed() -> QuerySet[Composed]:

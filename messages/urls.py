@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from messages.views import acts, body, bulk, compose, detail, doctor, lists, resends, restore, workflows
+from messages.views import acts, body, bulk, compose, declared, detail, doctor, lists, resends, restore, workflows
 
 app_name = "messages"
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path("mailboxes/<uuid:pk>/inbox/", lists.MailboxInbox.as_view(), name="inbox"),
     path("mailboxes/<uuid:pk>/outbox/", lists.MailboxOutbox.as_view(), name="mailbox-outbox"),
     path("mailboxes/<uuid:pk>/doctor/", doctor.Doctor.as_view(), name="doctor"),
+    path("mailboxes/<uuid:pk>/workflows/", declared.MailboxWorkflows.as_view(), name="mailbox-workflows"),
     path("messages/new/", compose.Compose.as_view(), name="compose"),
     path("messages/new/<uuid:pk>/", compose.ComposedPage.as_view(), name="composed"),
     path("messages/new/<uuid:pk>/details/", compose.Details.as_view(), name="composed-details"),

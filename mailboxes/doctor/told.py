@@ -240,7 +240,7 @@ def password_or_key(mailbox: Mailbox, problem: Problem) -> Problem:
             "password_wrong",
             "The password of this mailbox is wrong: other mailboxes of this environment sign in with the same shared key."
             + quoted,
-            "Enter the password from the second of the two e-mails again (manage.py set_mailbox), or have it reset.",
+            "Enter the password from the second of the two e-mails again, in this mailbox's settings, or have it reset.",
         )
     if refused.exists():
         return Problem(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from mailboxes.models.bulk import Examination, ExaminationRow, Finding, MailboxImport
+from mailboxes.models.declared_workflow import DeclaredWorkflow
 from mailboxes.models.mailbox import Mailbox, Mode
+from mailboxes.models.onboarding import Onboarding
 from mailboxes.models.organisation import Organisation
 from mailboxes.models.outlet import Channel, Outlet
 from mailboxes.models.roll_over import RollOver, RollOverRow
@@ -9,12 +11,14 @@ from mailboxes.models.watched_folder import WatchedFolder
 
 __all__ = [
     "Channel",
+    "DeclaredWorkflow",
     "Examination",
     "ExaminationRow",
     "Finding",
     "Mailbox",
     "MailboxImport",
     "Mode",
+    "Onboarding",
     "Organisation",
     "Outlet",
     "RollOver",

@@ -51,6 +51,16 @@ class Mailbox(Leased, TeamOwned):
     folder = models.CharField(max_length=200, blank=True, help_text="Relative to MESHPORTAL_FOLDER_ROOT.")
     send_from_folder = models.BooleanField(default=False, help_text="Documents put into its OUT are sent.")
 
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_until = models.DateTimeField(null=True, blank=True, help_text="When it is taken up again by itself.")
+    pause_reason = models.CharField(max_length=500, blank=True)
+    resume_mode = models.CharField(max_length=10, blank=True, help_text="What it was before it was paused.")
+    closing_at = models.DateTimeField(null=True, blank=True, help_text="When its run-off began.")
+    archived_at = models.DateTimeField(null=True, blank=True, help_text="When it was closed for good; its history stays.")
+
+    tags = models.CharField(max_length=300, blank=True, help_text="Between commas, with one at both ends.")
+    notes = models.TextField(blank=True)
+
     revision = models.PositiveIntegerField(default=0, help_text="Counts changes of settings; a turn ends when it moves.")
 
     next_poll_at = models.DateTimeField(default=timezone.now)
@@ -70,6 +80,8 @@ class Mailbox(Leased, TeamOwned):
 
     HANDSHAKE_EVERY: ClassVar[timedelta] = timedelta(hours=24)
     SKEW_WARNING: ClassVar[timedelta] = timedelta(minutes=5)
+    # 5 days in the inbox and 30 until a message is deleted (MESH API specification): what was sent before stays no longer.
+    RUN_OFF: ClassVar[timedelta] = timedelta(days=35)
 
     class Meta:
         verbose_name_plural = "mailboxes"
@@ -96,6 +108,15 @@ class Mailbox(Leased, TeamOwned):
                 name="mailbox_sends_from_its_folder",
                 violation_error_message="This mailbox has no folder to send from. Give it one with --folder.",
             ),
+            models.CheckConstraint(
+                condition=Q(mode=Mode.PAUSED)
+                | Q(paused_at__isnull=True, paused_until__isnull=True, pause_reason="", resume_mode=""),
+                name="mailbox_pause_of_a_paused_one",
+            ),
+            models.CheckConstraint(
+                condition=Q(archived_at__isnull=True) | Q(mode=Mode.PAUSED, closing_at__isnull=False, paused_until__isnull=True),
+                name="mailbox_archived_is_still",
+            ),
         )
         indexes = (models.Index(fields=["next_poll_at"], condition=~Q(mode="paused"), name="mailbox_due"),)
 
@@ -105,6 +126,15 @@ class Mailbox(Leased, TeamOwned):
     @property
     def poll_interval(self) -> timedelta:
         return timedelta(seconds=self.poll_interval_seconds)
+
+    @property
+    def tag_list(self) -> list[str]:
+        return [tag for tag in self.tags.split(",") if tag]
+
+    @property
+    def run_off_ends_at(self) -> datetime | None:
+        """When nothing that was sent before its closing can be in MESH any more; None while it is not being closed."""
+        return None if self.closing_at is None else self.closing_at + self.RUN_OFF
 
     def overdue_at(self, now: datetime) -> bool:
         """True when a worked mailbox was not listed for three of its intervals (and at least a minute)."""

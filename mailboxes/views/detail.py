@@ -24,7 +24,7 @@ class MailboxPage(DetailPage):
     context_name = "mailbox"
 
     def queryset(self) -> QuerySet[Mailbox]:
-        return selectors.mailboxes_of(self.team).select_related("watched_folder")
+        return selectors.mailboxes_of(self.team).select_related("watched_folder", "onboarding__owner", "onboarding__deputy")
 
     def context(self, **extra: Any) -> dict[str, Any]:
         return super().context(
@@ -33,6 +33,7 @@ class MailboxPage(DetailPage):
             environment_meaning=ENVIRONMENTS[self.object.environment].meaning,
             meanings=health.meanings(),
             outlets=selectors.outlets_of(self.object),
+            run_off_over=(self.object.run_off_ends_at or timezone.now() + Mailbox.RUN_OFF) <= timezone.now(),
             **extra,
         )
 

@@ -28,7 +28,10 @@ class MailboxList(TeamPage):
         now = timezone.now()
         query = self.request.GET
         everyone = selectors.with_standing(selectors.mailboxes_of(self.team), now)
-        filter_set = filters.MailboxFilters(query, queryset=everyone, request=self.request)
+        # Those that are closed stand in the list for whoever asks for them.
+        asked = query.get("state") == filters.CLOSED
+        shown = everyone if asked else everyone.filter(archived_at__isnull=True)
+        filter_set = filters.MailboxFilters(query, queryset=shown, request=self.request)
         order = order_of(filters.ORDERS, query.get("sort", ""), filters.DEFAULT_ORDER)
         pages = Paginator(filters.in_order(filter_set.qs, order), self.page_size)
         page = pages.get_page(query.get("page"))

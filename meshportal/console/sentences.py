@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
@@ -11,6 +12,7 @@ from django.urls import reverse
 from mailboxes.models import Mode
 from meshportal.accounts.models import Role
 from meshportal.audit.models import AuditEvent
+from meshportal.web.time import london
 
 # Every act that a team's trail can hold, as the filter names it.
 ACTIONS: dict[str, str] = {
@@ -34,6 +36,16 @@ ACTIONS: dict[str, str] = {
     "mailbox.checked": "Connection checked",
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
+    "mailbox.password_tried": "New password of a mailbox tried",
+    "mailbox.noted": "Tags or notes of a mailbox changed",
+    "mailbox.closing": "Mailbox is being closed",
+    "mailbox.kept_open": "Mailbox kept open",
+    "mailbox.archived": "Mailbox closed for good",
+    "mailbox.workflows_declared": "Workflows of a mailbox declared",
+    "onboarding.begun": "Onboarding begun",
+    "onboarding.answered": "Step of an onboarding saved",
+    "onboarding.went_live": "Onboarded mailbox went live",
+    "onboarding.stopped": "Onboarding stopped",
     "mailbox_import.prepared": "File of mailboxes uploaded",
     "mailbox_import.applied": "File of mailboxes imported",
     "mailbox_import.discarded": "File of mailboxes discarded",
@@ -76,6 +88,7 @@ _PAGES = {
     "mailbox": "mailboxes:detail",
     "bulkresend": "messages:bulk-resend",
     "clientidentity": "certificates:detail",
+    "onboarding": "mailboxes:onboarding",
     "rollover": "mailboxes:roll-over",
     "mailboximport": "mailboxes:imported",
     "examination": "mailboxes:examination",
@@ -173,6 +186,19 @@ def _mailbox_changed(event: AuditEvent) -> Told:
     return Told("changed mailbox", f": {'; '.join(changes)}" if changes else "")
 
 
+def _workflows_declared(event: AuditEvent) -> Told:
+    names = sorted(name for name, value in event.after.items() if value != event.before.get(name))
+    changes = [_change(name, event.before.get(name), event.after[name]) for name in names]
+    return Told("declared workflows of mailbox", f": {'; '.join(changes)}" if changes else "")
+
+
+def _noted(event: AuditEvent) -> Told:
+    before, after = event.before.get("tags"), event.after.get("tags")
+    changes = [_change("tags", before, after)] if before != after else []
+    changes += ["its notes"] if event.after.get("notes") == "changed" else []
+    return Told("changed, of mailbox", f", {' and '.join(changes)}")
+
+
 def _imported(verb: str) -> Callable[[AuditEvent], Told]:
     def telling(event: AuditEvent) -> Told:
         added, changed = (int(event.after.get(name) or 0) for name in ("added", "changed"))
@@ -200,6 +226,8 @@ def _change(name: str, before: Any, after: Any) -> str:
         return "a new password" if name == "password" else "a new secret of its webhook"
     if name == "mode":
         before, after = _label(Mode, before), _label(Mode, after)
+    if name == "paused_until":
+        before, after = (london(datetime.fromisoformat(value)) if value else value for value in (before, after))
     return f"{field} from {_value(before)} to {_value(after)}"
 
 
@@ -310,6 +338,16 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "mailbox.checked": _plain("had the connection checked of mailbox"),
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,
+    "mailbox.password_tried": _plain("tried a new password that MESH did not take, for mailbox"),
+    "mailbox.noted": _noted,
+    "mailbox.closing": _plain("began to close mailbox"),
+    "mailbox.kept_open": _plain("decided to keep open mailbox"),
+    "mailbox.archived": _plain("closed for good mailbox"),
+    "mailbox.workflows_declared": _workflows_declared,
+    "onboarding.begun": _plain("began the"),
+    "onboarding.answered": _plain("saved a step of the"),
+    "onboarding.went_live": _plain("let the mailbox go live of the"),
+    "onboarding.stopped": _plain("stopped the"),
     "mailbox_import.prepared": _imported("uploaded the"),
     "mailbox_import.applied": _imported("carried out the"),
     "mailbox_import.discarded": _plain("discarded the"),

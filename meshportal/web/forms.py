@@ -204,7 +204,17 @@ def _checkboxes(field: BoundField) -> tuple[str, dict[str, Any]]:
 
 
 def _boxes(field: BoundField) -> dict[str, Any]:
-    items = [{"value": found["value"], "text": found["text"], "checked": found["chosen"]} for found in _choices(field)]
+    # A form may say what each choice means: ``hints`` of the field, by value.
+    hints: Mapping[str, str] = getattr(field.field, "hints", {})
+    items = [
+        {
+            "value": found["value"],
+            "text": found["text"],
+            "checked": found["chosen"],
+            **({"hint": {"text": hints[found["value"]]}} if found["value"] in hints else {}),
+        }
+        for found in _choices(field)
+    ]
     return {
         "idPrefix": anchor(field),
         "name": field.html_name,

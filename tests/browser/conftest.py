@@ -24,6 +24,12 @@ PEOPLE = {
     role: f"{name}@midshire.example"
     for role, name in {"viewer": "vera.view", "operator": "omar.ops", "manager": "mina.manage", "auditor": "ada.audit"}.items()
 }
+# What people type or the portal holds, and no response may hold; sign-in words and keys are added to them.
+MAILBOX_PASSWORD = "planted-password-of-a-mailbox"
+WEBHOOK_SECRET = "planted-secret-of-a-webhook-with-32-letters"
+PASSPHRASE = "planted-passphrase-of-a-key"
+PLANTED = (MAILBOX_PASSWORD, WEBHOOK_SECRET, PASSPHRASE, "PRIVATE KEY-----", "AGE-SECRET-KEY-1")
+SECRETS = ("SECRET_KEY", "MESHPORTAL_KEYS", "MESHPORTAL_PAYLOAD_KEYS")
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -37,6 +43,32 @@ _ARGUMENTS = [
 
 
 @dataclass
+class Plants:
+    """What was planted, and where a response held it (see tests.browser.watched)."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"BROWSER_PLANTED": str(self.folder / "planted"), "BROWSER_LEAKS": str(self.folder / "leaks")}
+
+    def add(self, *texts: str) -> None:
+        with (self.folder / "planted").open("a") as file:
+            file.writelines(f"{text}\n" for text in texts)
+
+    def found(self) -> list[str]:
+        leaks = self.folder / "leaks"
+        return leaks.read_text().splitlines() if leaks.exists() else []
+
+
+def serve(portal: Portal, folder: Path, port: int, plants: Plants) -> Service:
+    """The portal's web process, whose every response is read for what was planted."""
+    command = [sys.executable, "-m", "gunicorn", "tests.browser.watched", "--bind", f"{LOOPBACK}:{port}", "--threads", "4"]
+    environment = {**portal.environment, **plants.environment}
+    return Service("web", command, log=folder / "web.log", env=environment, cwd=ROOT)
+
+
+@dataclass
 class Site:
     """A running portal. ``addresses`` are pages by kind (see tests.fleet.operations.addresses)."""
 
@@ -47,6 +79,7 @@ class Site:
     web: Service
     share: Path
     pki: Pki
+    plants: Plants
     addresses: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -74,10 +107,12 @@ def site(need: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) 
         DoubleProcess(folder / "double", pki) as double,
         Portal(folder / "portal", url=double.base_url, redis_url=redis.url, settings=settings) as portal,
     ):
-        for box in (GOOD, REFUSED, POISONED, WATCHED, EMPTY, HANDING):
-            double.add_mailbox(box, "another" if box == REFUSED else "password")
-        boxes = [{"mailbox_id": box, "poll_interval_seconds": 3600} for box in (GOOD, REFUSED, POISONED, EMPTY, HANDING)]
-        portal.seed(pki, [*boxes, {"mailbox_id": WATCHED, "mode": "watch", "poll_interval_seconds": 3600}], identity=GOOD)
+        every = (GOOD, REFUSED, POISONED, EMPTY, HANDING, WATCHED)
+        for box in every:
+            double.add_mailbox(box, "another" if box == REFUSED else MAILBOX_PASSWORD)
+        common = {"poll_interval_seconds": 3600, "password": MAILBOX_PASSWORD}
+        boxes = [{"mailbox_id": box, "mode": "watch" if box == WATCHED else "collect", **common} for box in every]
+        portal.seed(pki, boxes, identity=GOOD)
         portal.ask("add_people", password=password, emails=PEOPLE)
         portal.ask("collect_static")
         for letter in LETTERS:
@@ -90,12 +125,14 @@ def site(need: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) 
         for box in (GOOD, REFUSED, POISONED, WATCHED):
             portal.ask("poll", mailbox_id=box)
         portal.ask("stage_outbox", mailbox_id=GOOD, recipient="YGM24HC001")
-        command = [sys.executable, "-m", "gunicorn", "meshportal.wsgi", "--bind", f"{LOOPBACK}:{port}", "--threads", "4"]
-        web = Service("web", command, log=folder / "web.log", env=portal.environment, cwd=ROOT)
+        plants = Plants(folder)
+        plants.add(*PLANTED, password, "TestKey", *(portal.environment[name] for name in SECRETS))
+        web = serve(portal, folder, port, plants)
         with web:
             web.wait_for_http(f"http://localhost:{port}/livez", timeout=40)
-            site = Site(f"http://localhost:{port}", password, portal, double, web, share, pki, portal.ask("addresses"))
+            site = Site(f"http://localhost:{port}", password, portal, double, web, share, pki, plants, portal.ask("addresses"))
             yield site
+            assert plants.found() == []
 
 
 @pytest.fixture(scope="session")
@@ -164,6 +201,8 @@ def new_page(browser: Browser, site: Site) -> Iterator[NewPage]:
     for context in contexts:
         context.close()
     assert complaints.said == []
+    # Here too, so that the test is named in which a password came back.
+    assert site.plants.found() == []
 
 
 def sign_in(page: Page, site: Site, role: str) -> None:

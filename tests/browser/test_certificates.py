@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from meshportal.demo.pki import create_authority
-from tests.browser.conftest import NewPage, Site
+from tests.browser.conftest import PASSPHRASE, NewPage, Site
 from tests.browser.test_journeys import tab_to
 from tests.browser.test_pages import at_both_widths, settle
 
@@ -37,7 +37,7 @@ def test_a_certificate_is_brought_in_by_keyboard_after_a_mistake(site: Site, new
     tab_to(page, "textarea[name=pasted]")
     page.keyboard.insert_text(issued.certificate_pem.decode())
     tab_to(page, "input[name=passphrase]")
-    page.keyboard.type("a passphrase to forget")
+    page.keyboard.type(PASSPHRASE)
     tab_to(page, "main form button[type=submit]")
     page.keyboard.press("Enter")
     problems = page.get_by_role("alert").filter(has_text="There is a problem")

@@ -235,17 +235,18 @@ def test_the_number_of_lines_is_bounded(workers: None, healthy: Any, team: Any, 
 
 
 def test_first_steps(signed_in: Any, team: Any, request: Any) -> None:
-    browser = signed_in("viewer")
+    browser = signed_in("manager")
     html = page(browser)
     assert "First steps" in html
-    assert "manage.py add_identity --team midshire" in html
-    assert "manage.py add_mailbox X26HC001 --team midshire" in html
+    assert '<a href="/t/midshire/certificates/import/">Add a certificate</a>' in html
+    assert '<a href="/t/midshire/mailboxes/add/">Add a mailbox</a>' in html
     assert "Needs attention" not in html
+    assert "A manager of your team can add it." in page(signed_in("viewer"))
     request.getfixturevalue("identity")
-    assert "manage.py add_identity" not in page(browser)
+    assert "/certificates/import/" not in page(browser)
     ours = request.getfixturevalue("mailbox")()
     html = page(browser)
-    assert "manage.py add_mailbox" not in html
+    assert "/mailboxes/add/" not in html
     assert "See a message arrive" in html
     request.getfixturevalue("message")(mailbox=ours)
     assert "First steps" not in page(browser)

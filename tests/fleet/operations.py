@@ -180,6 +180,17 @@ def test_certificates() -> int:
     return handshakes.run_due()
 
 
+def clean_install(*, ca: str, email: str, password: str) -> None:
+    """What whoever runs the portal does once, by the commands of the README: a trust bundle, a team and its first manager."""
+    from certificates import services as certificates
+    from meshportal.accounts import services as accounts
+
+    certificates.replace_trust_bundle(actor=ACTOR, environment="sandbox", name="test CA", pem=ca.encode())
+    team = accounts.add_team(actor=ACTOR, name="Newtown", slug="newtown")
+    person = accounts.add_person(actor=ACTOR, email=email, full_name="Nora New", password=password)
+    accounts.set_role(actor=ACTOR, team=team, person=person, role="manager")
+
+
 def addresses() -> dict[str, list[str]]:
     """The address of every mailbox, of one message of each state and type, and of one body of each workflow."""
     chosen: dict[tuple[str, str], Message] = {}

@@ -85,10 +85,12 @@ def test_rows_and_certificates_of_another_team_are_invisible(
 
 
 def test_a_team_without_mailboxes_is_told_how_to_add_one(signed_in: Any, team: Any) -> None:
-    html = page(signed_in("viewer"))
+    html = page(signed_in("manager"))
     assert "This team has no mailbox yet" in html
-    assert "manage.py add_mailbox X26HC001 --team midshire" in html
+    assert 'href="/t/midshire/mailboxes/add/"' in html
     assert "<table" not in html
+    html = page(signed_in("viewer"))
+    assert "A manager of your team can add one." in html and "/mailboxes/add/" not in html
 
 
 def test_each_state_has_its_word_and_reason(signed_in: Any, of_each_state: dict[str, Mailbox]) -> None:

@@ -108,9 +108,19 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "identity": ClientIdentity.objects.get(team=team, name="Midshire 2026"),
         "asked": asked(team),
         "roll_over": rolling(box),
+        "onboarding": onboarded(team),
         "imports": [filed(team, 1), filed(team, 2, apply=True)],
         "their_import": filed(other_team, 3),
     }
+
+
+def onboarded(team: Any) -> Any:
+    """A mailbox on its way into use, with the answers of its first step."""
+    from mailboxes import onboarding
+    from meshportal.audit.actors import Actor
+
+    answers = {"ods_code": "X26", "organisation_name": "Midshire", "organisation_type": "trust", "environment": "sandbox"}
+    return onboarding.begin(actor=Actor.command("test"), team=team, purpose="Pathology", **answers)
 
 
 def rolling(box: Any) -> Any:
@@ -198,7 +208,7 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
     if route.name.startswith(("console:alert", "console:channel")):
         name = "alert" if route.name.startswith("console:alert") else "channel"
         return [route.url(team=world["team"].slug, pk=world[name].pk)]
-    of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox", "messages:doctor")
+    of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox", "messages:doctor", "messages:mailbox-workflows")
     if route.name == "messages:workflow":
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
     if route.name.startswith("messages:composed"):
@@ -211,6 +221,8 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug, pk=world["imports"][1].examination_id)]
     if route.name.startswith("mailboxes:roll-over"):
         return [route.url(team=world["team"].slug, pk=world["roll_over"].pk)]
+    if route.name.startswith("mailboxes:onboarding"):
+        return [route.url(team=world["team"].slug, pk=world["onboarding"].pk)]
     if route.name.startswith("certificates:requested"):
         return [route.url(team=world["team"].slug, pk=world["asked"].pk)]
     if route.name.startswith("messages:bulk-resend"):

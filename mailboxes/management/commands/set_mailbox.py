@@ -5,11 +5,10 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
 
 from certificates.models import ClientIdentity, Environment
-from mailboxes import outlets, selectors, services
-from mailboxes.models import Mailbox, Mode
+from mailboxes import selectors, setting
+from mailboxes.models import Mode
 from meshportal.accounts.scoping import in_team
 from meshportal.audit.actors import Actor
 from meshportal.core.commands import ask_secret, sentences
@@ -69,35 +68,24 @@ class Command(BaseCommand):
                 raise CommandError(f"The team has no certificate {options['identity']} for {mailbox.environment}.")
         if options["password"]:
             changes["password"] = ask_secret("New password of the mailbox", variable="MESHPORTAL_MAILBOX_PASSWORD")
-        if "mode" in changes and not options["reason"].strip():
-            raise CommandError(
-                "Say why with --reason: a change of mode decides who takes the messages, and is kept in the audit."
-            )
         handing = [name for name in ("hand_on_to_folder", "webhook", "webhook_secret") if options[name] not in (None, False)]
         if options["hand_on_to_folder"] is False:
             handing.append("hand_on_to_folder")
         if not changes and not handing:
             raise CommandError("Say what to change; see --help.")
+        secret = None
+        if options["webhook_secret"]:
+            secret = ask_secret("Secret of the webhook", variable="MESHPORTAL_WEBHOOK_SECRET")
         try:
-            with transaction.atomic():
-                if changes:
-                    services.change_mailbox(
-                        actor=Actor.command("set_mailbox"), mailbox=mailbox, reason=options["reason"], **changes
-                    )
-                self._hand_on(mailbox, handing, options)
+            setting.change_settings(
+                actor=Actor.command("set_mailbox"),
+                mailbox=mailbox,
+                reason=options["reason"],
+                hand_on_to_folder=options["hand_on_to_folder"],
+                webhook_url=options["webhook"],
+                webhook_secret=secret,
+                **changes,
+            )
         except ValidationError as error:
             raise CommandError(sentences(error)) from None
         self.stdout.write(f"Changed {', '.join(sorted([*changes, *handing])).replace('_', ' ')} of {mailbox}.")
-
-    def _hand_on(self, mailbox: Mailbox, handing: list[str], options: dict[str, Any]) -> None:
-        actor, reason = Actor.command("set_mailbox"), options["reason"]
-        if "hand_on_to_folder" in handing:
-            outlets.set_folder(actor=actor, mailbox=mailbox, enabled=options["hand_on_to_folder"], reason=reason)
-        if {"webhook", "webhook_secret"} & set(handing):
-            secret = None
-            if options["webhook_secret"]:
-                secret = ask_secret("Secret of the webhook", variable="MESHPORTAL_WEBHOOK_SECRET")
-            url = options["webhook"]
-            if url is None:
-                url = outlets.webhook_url(mailbox)
-            outlets.set_webhook(actor=actor, mailbox=mailbox, url=url, secret=secret, reason=reason)

@@ -1,0 +1,1 @@
+"""Bringing mailboxes into use."""
