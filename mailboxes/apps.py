@@ -13,5 +13,7 @@ class MailboxesConfig(AppConfig):
             alerts,
             checks,  # noqa: F401  registers the system check
         )
+        from mailboxes.addresses import changes
 
         alerts.register()
+        changes.register()

@@ -1,5 +1,14 @@
 from __future__ import annotations
 
+from mailboxes.models.address import (
+    AddressAnswer,
+    AddressChange,
+    AddressEntry,
+    AddressPair,
+    LookupPace,
+    WorkflowDifference,
+    WorkflowSearch,
+)
 from mailboxes.models.bulk import Examination, ExaminationRow, Finding, MailboxImport
 from mailboxes.models.mailbox import Mailbox, Mode
 from mailboxes.models.organisation import Organisation
@@ -8,10 +17,15 @@ from mailboxes.models.roll_over import RollOver, RollOverRow
 from mailboxes.models.watched_folder import WatchedFolder
 
 __all__ = [
+    "AddressAnswer",
+    "AddressChange",
+    "AddressEntry",
+    "AddressPair",
     "Channel",
     "Examination",
     "ExaminationRow",
     "Finding",
+    "LookupPace",
     "Mailbox",
     "MailboxImport",
     "Mode",
@@ -20,4 +34,6 @@ __all__ = [
     "RollOver",
     "RollOverRow",
     "WatchedFolder",
+    "WorkflowDifference",
+    "WorkflowSearch",
 ]
