@@ -45,7 +45,7 @@ log = structlog.get_logger("mailboxes.addresses")
 
 QUEUE = "default"
 # Other work of the queue waits behind one run.
-_SECONDS = 10.0
+_SECONDS = 20.0
 _HOLD = timedelta(seconds=60)
 _ASK_LATER = timedelta(minutes=15)
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from mailboxes.addresses import answers, changes, lookups, pace, services, timing
+from mailboxes.addresses import answers, changes, lookups, overdue, pace, services, timing
 from mailboxes.models import (
     AddressAnswer,
     AddressChange,
@@ -466,6 +466,26 @@ def test_the_pace_is_kept_by_all_workers_together(team: Any, box: Mailbox, pract
     records = practice.recorder.records(route=["lookup", "search"])
     assert len(records) == 13
     assert records[-1].started - records[0].started >= 12 * 0.05 - 0.1
+
+
+def test_a_book_that_nobody_checks_is_an_alert(team: Any, other_team: Any, box: Mailbox, practice: Double, asked: Asked) -> None:
+    entry = added(team)
+    added(team, workflow=OTHER)
+    asked()
+    later = timezone.now() + timedelta(hours=25)
+    assert list(overdue.find(later)) == []
+    [condition] = overdue.find(timezone.now() + timedelta(hours=27))
+    assert (condition.team, condition.key) == (team, "sandbox")
+    assert f"{condition.subject} {condition.sentence}" == (
+        "2 addresses (sandbox) were not checked with MESH for more than a day."
+    )
+    services.remove(actor=ACTOR, entry=entry, reason="closed")
+    theirs = added(other_team, code="P00001")
+    AddressEntry.objects.filter(pk=theirs.pk).update(created_at=timezone.now() - timedelta(hours=27))
+    [condition] = overdue.find(timezone.now())
+    assert (condition.team, condition.subject) == (other_team, "1 address (sandbox)")
+    sweep.run(timezone.now())
+    assert Alert.objects.filter(kind=overdue.OVERDUE, closed_at__isnull=True).count() == 1
 
 
 # --- The daily search -------------------------------------------------------------------------------------------------
