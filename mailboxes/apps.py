@@ -13,5 +13,8 @@ class MailboxesConfig(AppConfig):
             alerts,
             checks,  # noqa: F401  registers the system check
         )
+        from mailboxes.addresses import changes, overdue
 
         alerts.register()
+        changes.register()
+        overdue.register()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from mailboxes import handshakes, importing, lifecycle
+from mailboxes.addresses import lookups
 
 
 @shared_task
@@ -23,3 +24,9 @@ def resume_due() -> None:
 def sweep_imports() -> None:
     """Takes away files of mailboxes that nobody imported in time: they may hold passwords."""
     importing.sweep()
+
+
+@shared_task
+def look_up_due() -> None:
+    """Asks MESH where organisations are whose turn it is."""
+    lookups.run_due()

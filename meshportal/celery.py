@@ -86,6 +86,11 @@ app.conf.update(
             "options": {"queue": "default", "expires": settings.RING_SECONDS * 2},
         },
         "sweep-imports": {"task": "mailboxes.tasks.sweep_imports", "schedule": 300.0, "options": {"expires": 299}},
+        "lookups-due": {
+            "task": "mailboxes.tasks.look_up_due",
+            "schedule": settings.RING_SECONDS,
+            "options": {"queue": "default", "expires": settings.RING_SECONDS * 2},
+        },
         "hand-over-due": {
             "task": "messages.tasks.hand_over_due",
             "schedule": settings.RING_SECONDS,

@@ -149,6 +149,14 @@ TRACK_SECONDS = env.integer("MESHPORTAL_TRACK_SECONDS", 900, minimum=1, maximum=
 # How many messages one filter may hold for them to be sent again at one word.
 RESEND_MOST = env.integer("MESHPORTAL_RESEND_MOST", 1000, minimum=1, maximum=10_000)
 TRACK_PER_MAILBOX = env.integer("MESHPORTAL_TRACK_PER_MAILBOX", 60, minimum=1, maximum=10_000)
+# How often an environment is asked where an organisation is. What MESH bears is not published; a night's questions fit.
+MESH_LOOKUPS_PER_SECOND = {
+    name: env.integer(f"MESHPORTAL_{name.upper()}_LOOKUPS_PER_SECOND", 25, minimum=1, maximum=10_000)
+    for name in ("live", "int", "sandbox")
+}
+# UTC, so that a day lies between two nights also when the clocks change.
+LOOKUP_HOUR = env.integer("MESHPORTAL_LOOKUP_HOUR", 1, minimum=0, maximum=23)
+LOOKUP_THREADS = env.integer("MESHPORTAL_LOOKUP_THREADS", 10, minimum=1, maximum=100)
 LIST_PAGE_SIZE = env.integer("MESHPORTAL_LIST_PAGE_SIZE", 500, minimum=10, maximum=5000)
 TURN_SECONDS = env.integer("MESHPORTAL_TURN_SECONDS", 60, minimum=1, maximum=600)
 SHARD_SECONDS = env.integer("MESHPORTAL_SHARD_SECONDS", 30, minimum=1, maximum=600)

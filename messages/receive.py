@@ -38,7 +38,7 @@ from mailboxes.models import Mailbox
 from mailboxes.problems import INTERNAL, STORAGE, Problem, explain
 from meshportal.core import lease, payloads
 from meshportal.mesh import Download, MeshClient, MessageHeaders, errors
-from messages import inbox, records, refusals, registry
+from messages import book, inbox, records, refusals, registry
 from messages.handing import rows as handing
 from messages.models import Message, MessageType, Outgoing, Payload
 from messages.states import TRANSITIONS, Direction, State
@@ -143,6 +143,8 @@ def _commit(mailbox: Mailbox, message: Message, headers: MessageHeaders, kept: p
         handing.plan(message)
         if message.message_type == MessageType.REPORT:
             link_report(message)
+        else:
+            book.received(message, headers)
 
 
 def link_report(report: Message) -> None:
@@ -199,6 +201,7 @@ def _link(report: Message, failed: Message) -> None:
         )
         restorable = refusals.restorable(report.status_code, report.status_description)
         Outgoing.objects.filter(message=failed).update(due_at=timezone.now() + _LOOK_FOR_RESTORED if restorable else None)
+        book.returned(failed, report.status_code, report.status_description)
     else:
         records.note(failed, "report_received", **facts)
 

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from mailboxes import connections
+from mailboxes.addresses import services as book
 from mailboxes.models import Mailbox
 from mailboxes.problems import UNREADABLE_SECRET, NotConfigured, Problem, explain
 from meshportal.core.crypto import CannotUnseal
@@ -54,6 +55,19 @@ def the_one(mailbox: Mailbox, ods_code: str, workflow_id: str, *, chosen: str = 
     Raises ValidationError for none, ToChoose for several that nobody chose among or another one than those; CouldNotAsk.
     """
     found = at(mailbox, ods_code, workflow_id)
+    match = next((one for one in found if one.mailbox_id.upper() == chosen), None)
+    if match is None and len(found) == 1 and not chosen:
+        match = found[0]
+    book.note_lookup(
+        team_id=mailbox.team_id,
+        environment=mailbox.environment,
+        ods_code=ods_code,
+        workflow_id=workflow_id,
+        found=found,
+        chosen=match.mailbox_id if match else "",
+    )
+    if match is not None:
+        return match
     if not found:
         raise ValidationError(
             {
@@ -61,11 +75,6 @@ def the_one(mailbox: Mailbox, ods_code: str, workflow_id: str, *, chosen: str = 
                 "organisation for its mailbox ID."
             }
         )
-    match = next((one for one in found if one.mailbox_id.upper() == chosen), None)
-    if match is None and len(found) == 1 and not chosen:
-        match = found[0]
-    if match is not None:
-        return match
     named = " and ".join(described(found))
     if chosen:
         raise ToChoose(f"MESH does not name {chosen} for {ods_code.upper()} and this workflow. It names {named}.", found)

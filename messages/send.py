@@ -35,7 +35,7 @@ from mailboxes.problems import UNREADABLE_SECRET, NotConfigured, Problem, explai
 from meshportal.core import lease, payloads
 from meshportal.core.crypto import CannotUnseal
 from meshportal.mesh import MeshClient, errors
-from messages import receive, records, refusals, shares
+from messages import book, receive, records, refusals, shares
 from messages.models import Message, Outcome, Outgoing, SendAttempt
 from messages.states import TO_SEND, TRANSITIONS, State
 
@@ -248,6 +248,7 @@ class _Sending:
         if refusals.is_final(error, first=message.state == State.SENDING):
             self.ended(Outcome.REFUSED, problem.sentence)
             _refuse(message, problem, code=error.code, event=error.event, description=error.description)
+            book.returned(message, error.code, error.description)
             return None
         wait = self._not_yet(problem, asked=error.retry_after)
         if shares.concerns_mailbox(error):

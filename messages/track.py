@@ -25,7 +25,7 @@ from mailboxes.problems import NotConfigured
 from meshportal.core import lease
 from meshportal.core.crypto import CannotUnseal
 from meshportal.mesh import MeshClient, Tracking, errors
-from messages import receive, records, refusals, send, shares
+from messages import book, receive, records, refusals, send, shares
 from messages.models import Message, MessageEvent, Outgoing
 from messages.states import TO_TRACK, Direction, State
 
@@ -198,6 +198,8 @@ def _follow(message: Message, client: MeshClient) -> timedelta | None:
 
 
 def _settle(message: Message, found: Tracking) -> timedelta | None:
+    if found.status in ("accepted", "acknowledged"):
+        book.sent(message, found)
     if found.status == "acknowledged":
         at = found.acknowledged_at or found.status_timestamp or timezone.now()
         records.move(message, State.COLLECTED, kind="collected", actor=TRACKER, acknowledged_at=at)
@@ -212,6 +214,7 @@ def _settle(message: Message, found: Tracking) -> timedelta | None:
             }
             detail = {"code": found.status_code, "status": found.status}
             records.move(message, State.RETURNED, kind="returned", actor=TRACKER, detail=detail, **changes)
+            book.returned(message, found.status_code, found.status_description or found.failure_diagnostic)
         return _next_look(message) if _restorable(message) else None
     if found.status == "accepted" and message.state != State.ACCEPTED and _put_back(message, found):
         records.move(

@@ -1,5 +1,14 @@
 from __future__ import annotations
 
+from mailboxes.models.address import (
+    AddressAnswer,
+    AddressChange,
+    AddressEntry,
+    AddressPair,
+    LookupPace,
+    WorkflowDifference,
+    WorkflowSearch,
+)
 from mailboxes.models.bulk import Examination, ExaminationRow, Finding, MailboxImport
 from mailboxes.models.declared_workflow import DeclaredWorkflow
 from mailboxes.models.mailbox import Mailbox, Mode
@@ -10,11 +19,16 @@ from mailboxes.models.roll_over import RollOver, RollOverRow
 from mailboxes.models.watched_folder import WatchedFolder
 
 __all__ = [
+    "AddressAnswer",
+    "AddressChange",
+    "AddressEntry",
+    "AddressPair",
     "Channel",
     "DeclaredWorkflow",
     "Examination",
     "ExaminationRow",
     "Finding",
+    "LookupPace",
     "Mailbox",
     "MailboxImport",
     "Mode",
@@ -24,4 +38,6 @@ __all__ = [
     "RollOver",
     "RollOverRow",
     "WatchedFolder",
+    "WorkflowDifference",
+    "WorkflowSearch",
 ]

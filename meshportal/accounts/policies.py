@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from meshportal.accounts.models import Membership, Role
 
-_VIEW = frozenset({"mailbox.view", "message.view", "certificate.view", "alert.view"})
-_OPERATE = _VIEW | {"mailbox.poll", "message.retry", "message.read_body", "message.send", "alert.act"}
+_VIEW = frozenset({"mailbox.view", "message.view", "certificate.view", "address.view", "alert.view"})
+_OPERATE = _VIEW | {"mailbox.poll", "message.retry", "message.read_body", "message.send", "address.manage", "alert.act"}
 _MANAGE = _OPERATE | {
     "message.discard",
     "mailbox.manage",

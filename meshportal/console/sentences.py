@@ -57,6 +57,10 @@ ACTIONS: dict[str, str] = {
     "roll_over.switched": "Mailboxes switched to a new certificate",
     "roll_over.undone": "Certificate roll-over undone",
     "certificate.added": "Certificate added",
+    "address.added": "Address added",
+    "address.check_asked": "Address check asked for",
+    "address.confirmed": "Address confirmed",
+    "address.removed": "Address removed",
     "alert.raised": "Alert raised",
     "alert.acknowledged": "Alert acknowledged",
     "alert.snoozed": "Alert snoozed",
@@ -93,6 +97,7 @@ _PAGES = {
     "mailboximport": "mailboxes:imported",
     "examination": "mailboxes:examination",
     "certificaterequest": "certificates:requested",
+    "addressentry": "addresses:detail",
 }
 
 _FIELDS = {
@@ -283,6 +288,16 @@ def _issued(verb: str) -> Callable[[AuditEvent], Told]:
     return telling
 
 
+def _address_added(event: AuditEvent) -> Told:
+    mailbox = event.after.get("mailbox")
+    return Told("added to the address book", f", at mailbox {mailbox}" if mailbox else "")
+
+
+def _address_confirmed(event: AuditEvent) -> Told:
+    before, after = event.before.get("mailbox"), event.after.get("mailbox")
+    return Told("confirmed the address of", f": {after}{f' instead of {before}' if before and before != after else ''}")
+
+
 def _filtered(event: AuditEvent) -> str:
     filters = event.after.get("filters") or {}
     chosen = ", ".join(f"{name} “{value}”" for name, value in sorted(filters.items()))
@@ -359,6 +374,10 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "roll_over.switched": _rolled("switched mailboxes, by the", "for"),
     "roll_over.undone": _rolled("went back to the old certificate, undoing the", "for"),
     "certificate.added": _certificate_added,
+    "address.added": _address_added,
+    "address.check_asked": _plain("had MESH asked for the address of"),
+    "address.confirmed": _address_confirmed,
+    "address.removed": _plain("removed from the address book", ""),
     "alert.raised": _plain("raised the alert"),
     "alert.acknowledged": _plain("acknowledged the alert"),
     "alert.snoozed": _plain("snoozed the alert"),

@@ -40,6 +40,7 @@ NAVIGATION = (
     _Entry("Messages", "messages:list", "message.view"),
     _Entry("Workflows", "messages:workflows", "message.view"),
     _Entry("Certificates", "certificates:list", "certificate.view"),
+    _Entry("Address book", "addresses:list", "address.view"),
     _Entry("Alerts", "console:alerts", "alert.view"),
     _Entry("Audit", "console:audit", "audit.view"),
 )

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 # Before anything of Django: it puts the settings of a test run into the environment.
 from tests import environment
-from tests.bench import imports, memory, pages, polling
+from tests.bench import imports, lookups, memory, pages, polling
 
 BENCHES: dict[str, Callable[[], bool]] = {
     "memory": memory.run,
     "polling": polling.run,
     "pages": pages.run,
     "imports": imports.run,
+    "lookups": lookups.run,
 }
 
 

@@ -65,6 +65,7 @@ def operations(double: Double) -> dict[str, Callable[..., Any]]:
                     "add_mailbox",
                     "update_mailbox",
                     "route_patient",
+                    "set_addresses",
                     "put",
                     "put_many",
                 ),

@@ -206,6 +206,13 @@ class Double:
         with self.state.lock:
             self.state.demographics[address] = target
 
+    def set_addresses(self, rows: Iterable[tuple[str, str, Iterable[str]]]) -> None:
+        """What lookups of (ODS code, workflow id) answer, whatever the mailboxes themselves say: shared mailboxes stand for
+        many codes. Each row: code, workflow id, mailbox ids."""
+        with self.state.lock:
+            for code, workflow, ids in rows:
+                self.state.addresses[code, workflow] = list(ids)
+
     def put(
         self,
         mailbox: str,

@@ -126,12 +126,14 @@ def track_local(call: Call) -> Answer:
 
 def lookup(call: Call) -> Answer:
     """Endpoint lookup: the mailboxes of an organisation that receive a workflow; may be none."""
+    code, workflow = call.route.ods_code, call.route.workflow_id
     with call.state.lock:
-        found = [
-            mailbox
-            for mailbox in call.state.mailboxes.values()
-            if mailbox.ods_code == call.route.ods_code and call.route.workflow_id in mailbox.workflows and mailbox.active
-        ]
+        boxes = call.state.mailboxes
+        said = call.state.addresses.get((code, workflow))
+        if said is not None:
+            found = [boxes[one] for one in said]
+        else:
+            found = [one for one in boxes.values() if one.ods_code == code and workflow in one.workflows and one.active]
     if call.version >= 2:
         results = [{"mailbox_id": one.mailbox_id, "mailbox_name": one.name} for one in found]
         return json_answer(200, {"results": results}, version=2)

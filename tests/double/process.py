@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -120,6 +120,10 @@ class DoubleProcess:
     def route_patient(self, address: str, target: str) -> None:
         """As Double.route_patient."""
         self.call("route_patient", address=address, target=target)
+
+    def set_addresses(self, rows: Iterable[tuple[str, str, Iterable[str]]]) -> None:
+        """As Double.set_addresses."""
+        self.call("set_addresses", rows=[[code, workflow, list(ids)] for code, workflow, ids in rows])
 
     def put(self, mailbox: str, body: Any = b"", **options: Any) -> Put:
         """As Double.put; ``body`` is bytes, text or Synthetic."""

@@ -140,6 +140,7 @@ class State:
         self.mailboxes: dict[str, Mailbox] = {}
         self.messages: dict[str, Message] = {}
         self.demographics: dict[str, str] = {}
+        self.addresses: dict[tuple[str, str], list[str]] = {}
         self._sequence = 0
         self._due: list[tuple[datetime, int, str, str]] = []
         self._tokens: set[tuple[str, str, str]] = set()

@@ -89,6 +89,7 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
     uncertain = message(mailbox=box, state="uncertain", body=b"a letter gone", subject="PLANTED-SUBJECT")
     returned = message(mailbox=box, state="returned", body=b"a letter that came back", subject="PLANTED-SUBJECT")
     message(mailbox=theirs, body=b"their letter")
+    written_down(other_team, "G81086", theirs.mailbox_id)
     begun(other_team, message(mailbox=theirs, state="returned", body=b"their letter that came back"))
     alert, channel = warned(team, box.name)
     warned(other_team, theirs.mailbox_id)
@@ -111,6 +112,7 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "onboarding": onboarded(team),
         "imports": [filed(team, 1), filed(team, 2, apply=True)],
         "their_import": filed(other_team, 3),
+        "entry": written_down(team, "G81086", "YGM24HC001"),
     }
 
 
@@ -121,6 +123,24 @@ def onboarded(team: Any) -> Any:
 
     answers = {"ods_code": "X26", "organisation_name": "Midshire", "organisation_type": "trust", "environment": "sandbox"}
     return onboarding.begin(actor=Actor.command("test"), team=team, purpose="Pathology", **answers)
+
+
+def written_down(team: Any, code: str, mailbox_id: str) -> Any:
+    """An entry of the address book whose mailbox MESH does not answer any more, and what was answered."""
+    from django.utils import timezone
+
+    from mailboxes.addresses import answers, services
+    from mailboxes.models import AddressPair
+    from meshportal.audit.actors import Actor
+
+    entry = services.add(
+        actor=Actor.command("test"), team=team, environment="sandbox", ods_code=code, workflow_id="TOC_FHIR_IP_DISCH",
+        mailbox_id=mailbox_id,
+    )  # fmt: skip
+    now, results = timezone.now(), [{"id": "X26HC099", "name": "New"}]
+    AddressPair.objects.filter(pk=entry.pair_id).update(asked_at=now, answered_at=now, results=results)
+    answers.keep(AddressPair.objects.get(pk=entry.pair_id), results, now)
+    return entry
 
 
 def rolling(box: Any) -> Any:
@@ -208,6 +228,8 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
     if route.name.startswith(("console:alert", "console:channel")):
         name = "alert" if route.name.startswith("console:alert") else "channel"
         return [route.url(team=world["team"].slug, pk=world[name].pk)]
+    if route.name.startswith("addresses:"):
+        return [route.url(team=world["team"].slug, pk=world["entry"].pk)]
     of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox", "messages:doctor", "messages:mailbox-workflows")
     if route.name == "messages:workflow":
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]

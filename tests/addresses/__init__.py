@@ -1,0 +1,1 @@
+"""The address book: lookups, drift, alerts, pages."""
