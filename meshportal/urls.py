@@ -19,5 +19,6 @@ urlpatterns = [
     path("t/<slug:team>/", include("meshportal.console.urls")),
     path("t/<slug:team>/certificates/", include("certificates.urls")),
     path("t/<slug:team>/mailboxes/", include("mailboxes.urls")),
+    path("t/<slug:team>/switches/", include("mailboxes.switches.urls")),
     path("t/<slug:team>/", include("messages.urls")),
 ]

@@ -5,10 +5,15 @@ from mailboxes.models.mailbox import Mailbox, Mode
 from mailboxes.models.organisation import Organisation
 from mailboxes.models.outlet import Channel, Outlet
 from mailboxes.models.roll_over import RollOver, RollOverRow
+from mailboxes.models.switch import CaseAddress, CaseEvent, CaseTick, Evidence, Release, Suppression, SwitchCase
 from mailboxes.models.watched_folder import WatchedFolder
 
 __all__ = [
+    "CaseAddress",
+    "CaseEvent",
+    "CaseTick",
     "Channel",
+    "Evidence",
     "Examination",
     "ExaminationRow",
     "Finding",
@@ -17,7 +22,10 @@ __all__ = [
     "Mode",
     "Organisation",
     "Outlet",
+    "Release",
     "RollOver",
     "RollOverRow",
+    "Suppression",
+    "SwitchCase",
     "WatchedFolder",
 ]

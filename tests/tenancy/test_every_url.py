@@ -110,7 +110,23 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "roll_over": rolling(box),
         "imports": [filed(team, 1), filed(team, 2, apply=True)],
         "their_import": filed(other_team, 3),
+        "case": switching(team, box),
     }
+
+
+def switching(team: Any, box: Any) -> Any:
+    """A frozen switch of a practice that holds a message."""
+    from mailboxes.models import CaseAddress, Organisation, SwitchCase
+    from meshportal.audit.actors import Actor
+    from messages import outbox
+
+    practice = Organisation.objects.create(ods_code="G81086", name="Example Surgery")
+    values = {"environment": box.environment, "organisation": practice, "came_from": "confirmed", "state": "frozen"}
+    case = SwitchCase.objects.create(team=team, **values)
+    CaseAddress.objects.create(case=case, workflow_id="TEST", old_mailbox="G81086GP1")
+    draft = outbox.Draft(recipient="G81086GP1", workflow_id="TEST", subject="PLANTED-SUBJECT")
+    assert outbox.put(actor=Actor.command("test"), mailbox=box, draft=draft, body=[b"held"]).state == "on_hold"
+    return case
 
 
 def rolling(box: Any) -> Any:
@@ -201,6 +217,8 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
     of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox", "messages:doctor")
     if route.name == "messages:workflow":
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
+    if route.name.startswith("switches:") or route.name == "messages:switch":
+        return [route.url(team=world["team"].slug, pk=world["case"].pk)]
     if route.name.startswith("messages:composed"):
         return [route.url(team=world["team"].slug, pk=world["composed"].pk)]
     if route.name == "mailboxes:roll-over-start":
