@@ -38,7 +38,7 @@ class Answers:
         return Held(found["number"], found["oldest"], tuple(sorted(workflows)))
 
     def proof(self, case: SwitchCase) -> Proof:
-        """Collected, and, where the team's registry names a workflow of acknowledgements, acknowledged with a yes."""
+        """Collected, and, where the team's registry names a workflow of acknowledgements, acknowledged without a no."""
         if case.switched_at is None:
             return Proof()
         collected = Message.objects.filter(risk.to_new(case), sent_at__gte=case.switched_at)
@@ -50,7 +50,7 @@ class Answers:
         for name in names:
             rows = collected.filter(workflow_id=name)
             if name in answered:
-                rows = rows.filter(acks__answer=AckAnswer.POSITIVE)
+                rows = rows.filter(acks__answer__in=[AckAnswer.POSITIVE, AckAnswer.UNKNOWN])
             counts[name] = rows.order_by().values("pk").distinct().count()
         returned = Message.objects.filter(
             risk.to_old(case) | risk.to_new(case),

@@ -16,7 +16,7 @@ from mailboxes.switches.checklists import POINTS
 from mailboxes.switches.refusing import acting, note
 from mailboxes.switches.scores import NOTICE
 from mailboxes.switches.shapes import fits
-from mailboxes.switches.states import CaseState
+from mailboxes.switches.states import CaseState, Direction
 from meshportal.accounts.models import Membership, Team
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
@@ -79,12 +79,12 @@ def change(*, actor: Actor, case: SwitchCase, **fields: Any) -> SwitchCase:
         raise TypeError(f"A case has no field {', '.join(sorted(unknown))} that people enter.")
     with acting(actor, case, "change") as row:
         _check_open(row)
-        before = {name: _text(getattr(row, name)) for name in fields}
+        before = {name: _text(name, getattr(row, name)) for name in fields}
         for name, value in fields.items():
             setattr(row, name, value)
         _check(row)
         row.full_clean(validate_constraints=False, validate_unique=False)
-        after = {name: _text(getattr(row, name)) for name in fields}
+        after = {name: _text(name, getattr(row, name)) for name in fields}
         changed = {name for name in fields if before[name] != after[name]}
         if changed:
             row.save()
@@ -211,5 +211,7 @@ def _name(field: str) -> str:
     return field.replace("_", " ")
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _text(name: str, value: Any) -> str:
+    if name == "direction":
+        return str(Direction(value).label)
+    return "" if value is None else str(getattr(value, "full_name", value))

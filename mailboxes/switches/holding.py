@@ -47,7 +47,8 @@ def old_of(case: SwitchCase) -> Old:
     """The old addresses of ``case``, as they stand now."""
     alone, by_workflow, shared = set(), set(), set()
     for address in case.addresses.all():
-        if not address.old_mailbox:
+        stays = case.state != CaseState.FROZEN and address.new_mailbox == address.old_mailbox
+        if not address.old_mailbox or stays:
             continue
         if address.old_shared or case.direction == Direction.FROM_TPP:
             shared.add(address.old_mailbox)
