@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 
 from mailboxes import chain_rules, health, ladder, selectors, trust_rules
 from mailboxes.models import Channel, Mailbox, Mode, Outlet, WatchedFolder
+from mailboxes.switches import alerts as switches
 from meshportal.accounts.models import Role
 from meshportal.core.heartbeats import queue_health
 from meshportal.notify.models import Severity
@@ -71,9 +72,9 @@ _REFUSALS = {
 
 def register() -> None:
     """Makes the kinds and rules of this module known."""
-    for kind in (*KINDS, ladder.KIND, *chain_rules.KINDS, *trust_rules.KINDS):
+    for kind in (*KINDS, ladder.KIND, *chain_rules.KINDS, *trust_rules.KINDS, switches.KIND):
         register_kind(kind)
-    for rule in (*RULES, ladder.RULE, chain_rules.RULE, trust_rules.RULE):
+    for rule in (*RULES, ladder.RULE, chain_rules.RULE, trust_rules.RULE, switches.RULE):
         register_rule(rule)
 
 

@@ -20,5 +20,6 @@ urlpatterns = [
     path("t/<slug:team>/certificates/", include("certificates.urls")),
     path("t/<slug:team>/mailboxes/", include("mailboxes.urls")),
     path("t/<slug:team>/addresses/", include("mailboxes.addresses.urls")),
+    path("t/<slug:team>/switches/", include("mailboxes.switches.urls")),
     path("t/<slug:team>/", include("messages.urls")),
 ]

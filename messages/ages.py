@@ -37,6 +37,11 @@ def _not_later_than(at: datetime) -> Q:
     return Q(LessThanOrEqual(_arrived(), _moment(at)))
 
 
+def within(length: timedelta, now: datetime | None = None) -> Q:
+    """Messages that MESH took, or the portal first saw, no longer ago than ``length``."""
+    return _later_than((now or timezone.now()) - length)
+
+
 def on_day(day: int, now: datetime | None = None) -> Q:
     """Sent messages that wait in the recipient's inbox on their ``day``-th day: 1 is the first 24 hours."""
     now = now or timezone.now()

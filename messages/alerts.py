@@ -6,19 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, F, Max
+from django.db.models import Count, F, Max, Min
 
 from mailboxes import selectors as mailboxes
-from mailboxes.models import Mailbox
+from mailboxes.models import Mailbox, SwitchCase
 from meshportal.notify.models import Severity
 from meshportal.notify.registry import Condition, Kind, Rule, register_kind, register_rule
 from meshportal.web.time import london
-from messages import trouble
+from messages import holds, trouble
 from messages.filters import ACKS_REJECTED, NOT_HANDED_ON
-from messages.models import FolderPickup, Handed, HandOver, Message, MessageType
+from messages.models import FolderPickup, Handed, HandOver, Hold, Message, MessageType
 from messages.states import State
 
 QUARANTINED, WAITING, REPORTS = "message.quarantined", "message.waiting", "message.report"
+HELD = "message.held"
 REJECTED, GIVEN_UP, NEVER_QUEUED = "message.rejected", "message.given_up", "message.never_queued"
 _SENT_KINDS = {
     State.UNCERTAIN: "message.uncertain",
@@ -122,6 +123,29 @@ def never_queued(now: datetime) -> Iterator[Condition]:
         were = "was" if row["number"] == 1 else "were"
         sentence = f"has {_some(row['number'], 'document')} in FAILED of its folder that {were} not sent."
         yield _about(mailbox, NEVER_QUEUED, sentence, "mailboxes:detail", {}, row["newest"])
+
+
+def held(now: datetime) -> Iterator[Condition]:
+    """Messages that a switch has held for longer than a day: nothing is held for ever."""
+    open_ones = Hold.objects.filter(ended_at__isnull=True, message__state=State.ON_HOLD).order_by()
+    found = {row["case_id"]: row for row in open_ones.values("case_id").annotate(number=Count("pk"), oldest=Min("since"))}
+    for case in SwitchCase.objects.filter(pk__in=found).select_related("team", "organisation"):
+        row = found[case.pk]
+        age = now - row["oldest"]
+        if age < holds.TOLD_AFTER:
+            continue
+        yield Condition(
+            kind=HELD,
+            key=str(case.pk),
+            subject=f"The switch of {case.ods_code}",
+            sentence=f"holds {_some(row['number'], 'message')}, the oldest since {london(row['oldest'])}.",
+            team=case.team,
+            # Told again every day.
+            level=age // holds.TOLD_AFTER,
+            url_name="switches:case",
+            url_args={"team": case.team.slug, "pk": str(case.pk)},
+            since=row["oldest"],
+        )
 
 
 def _some(number: int, what: str) -> str:
@@ -235,6 +259,14 @@ KINDS = (
         Severity.WARNING,
         "The control file beside it says why.",
     ),
+    Kind(
+        HELD,
+        "Messages held for long",
+        "switch has held messages for more than a day",
+        "switches have held messages for more than a day",
+        Severity.WARNING,
+        "Open the case. Release them once the new address is known, or send what is urgent another way.",
+    ),
 )
 RULES = (
     Rule("messages that could not be stored", (QUARANTINED,), quarantined),
@@ -244,4 +276,5 @@ RULES = (
     Rule("rejections", (REJECTED,), rejected),
     Rule("messages that were not handed on", (GIVEN_UP,), given_up),
     Rule("documents of folders", (NEVER_QUEUED,), never_queued),
+    Rule("messages that a switch holds", (HELD,), held),
 )

@@ -9,6 +9,8 @@ class MessagesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from messages import alerts
+        from mailboxes.switches import asking
+        from messages import alerts, switches
 
         alerts.register()
+        asking.answered_by(switches.Answers())

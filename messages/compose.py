@@ -64,6 +64,7 @@ def draft_of(composed: Composed, *, subject: str = "") -> outbox.Draft:
         file_name=composed.file_name,
         content_type=composed.content_type,
         compress=composed.compress,
+        ods_code=composed.ods_code,
     )
 
 

@@ -12,11 +12,11 @@ from django.core.exceptions import ValidationError
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.lookups import Exact
 
-from mailboxes.models import Mailbox
+from mailboxes.models import Mailbox, SwitchCase
 from meshportal.accounts.scoping import in_team
 from meshportal.web.forms import PeriodForm
 from meshportal.web.time import london_day
-from messages import ages
+from messages import ages, risk
 from messages.handing import rows as handing
 from messages.models import AckAnswer, BulkResendRow, BulkRowState, Message, MessageType
 from messages.states import IN, IN_INBOX, OUT, TO_SEND, UNCOLLECTED, State
@@ -49,7 +49,7 @@ _RECEIVED_STATES = (
     ("No longer there", _labelled(state for state in IN if state not in IN_INBOX)),
 )
 _SENT_STATES = (
-    ("On its way", [(WAITING, "Any state before MESH has all of it"), *_labelled(TO_SEND)]),
+    ("On its way", [(WAITING, "Any state before MESH has all of it"), *_labelled(TO_SEND), *_labelled([State.ON_HOLD])]),
     (
         "With MESH",
         [
@@ -58,7 +58,10 @@ _SENT_STATES = (
             (RECOVERABLE, "Recoverable: the service desk can restore it"),
         ],
     ),
-    ("Settled, or for a person to settle", _labelled(state for state in OUT if state not in (*TO_SEND, *UNCOLLECTED))),
+    (
+        "Settled, or for a person to settle",
+        _labelled(state for state in OUT if state not in (*TO_SEND, *UNCOLLECTED, State.ON_HOLD)),
+    ),
 )
 
 
@@ -108,7 +111,7 @@ def searchable(text: str) -> None:
 class FilterForm(PeriodForm):
     """What people narrow by first comes first; names that a list does not have are passed over."""
 
-    field_order = ("q", "state", "day", "mailbox", "since", "until", "workflow", "sender", "recipient", "type", "handed")
+    field_order = ("q", "state", "day", "mailbox", "since", "until", "workflow", "sender", "recipient", "type", "handed", "risk")
 
 
 def _date_field(label: str, method: str) -> filters.DateFilter:
@@ -215,6 +218,14 @@ class _MailboxField(filters.fields.ModelChoiceField):  # type: ignore[misc]
             raise ValidationError(self.error_messages["invalid_choice"], code="invalid_choice") from None
 
 
+class _CaseFilter(filters.ModelChoiceFilter):  # type: ignore[misc]
+    field_class = _MailboxField
+
+
+def _cases(request: Any) -> QuerySet[SwitchCase]:
+    return in_team(SwitchCase, request.team).select_related("organisation").order_by("-created_at")
+
+
 class _MailboxFilter(filters.ModelChoiceFilter):  # type: ignore[misc]
     field_class = _MailboxField
 
@@ -295,6 +306,19 @@ class SentFilter(OutboxFilter):
     """Filters of all messages that a team's mailboxes sent."""
 
     mailbox = _mailbox_field("From mailbox")
+    risk = _CaseFilter(
+        label="At risk in a switch",
+        method="by_risk",
+        # Pages of a case lead here with it; nobody chooses it from a list.
+        widget=forms.HiddenInput,
+        queryset=_cases,
+        empty_label="Any",
+        error_messages={"invalid_choice": "This team has no such switch."},
+    )
+
+    def by_risk(self, rows: QuerySet[Message], _name: str, case: SwitchCase) -> QuerySet[Message]:
+        """What went to a practice's old address, and nobody collected."""
+        return rows.filter(risk.at_risk(case))
 
 
 class BulkRowFilter(filters.FilterSet):  # type: ignore[misc]

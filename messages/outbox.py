@@ -25,7 +25,7 @@ from meshportal.core.acts import Refused
 from meshportal.mesh import errors
 from meshportal.mesh.upload import header_value
 from meshportal.web.masking import mask_numbers
-from messages import acks, receive, records, registry
+from messages import acks, holds, receive, records, registry
 from messages.models import Message, Outgoing, Payload, ResendPolicy, Workflow
 from messages.states import TO_SEND, Direction, State
 
@@ -37,7 +37,11 @@ _MAILBOX_ID = re.compile(r"[A-Z0-9]{1,100}")
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What is to be sent. ``local_id`` '' lets the portal make a unique one, by which a lost answer can be settled."""
+    """What is to be sent. ``local_id`` '' lets the portal make a unique one, by which a lost answer can be settled.
+
+    ``ods_code`` is the recipient's, where the sender gave it: a mailbox that several practices share does not say whose the
+    letter is.
+    """
 
     recipient: str
     workflow_id: str
@@ -46,6 +50,7 @@ class Draft:
     file_name: str = ""
     content_type: str = ""
     compress: bool = False
+    ods_code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +129,8 @@ def put(
     alongside: Callable[[Message], None] | None = None,
     pk: uuid.UUID | None = None,
 ) -> Message:
-    """Keeps ``body`` and queues a message from ``mailbox``; the sender takes it from there.
+    """Keeps ``body`` and queues a message from ``mailbox``; the sender takes it from there, unless its recipient's address is
+    changing: then it is held (:mod:`messages.holds`).
 
     A body that is kept already is the message's from the commit on; until then, and when it is refused, the caller's.
     ``alongside`` writes what must be committed together with the message; when it raises, nothing is queued.
@@ -191,7 +197,9 @@ def put(
                 reason=reason,
                 asked_by=asked_by,
                 requested_by=actor.label[:300],
+                recipient_ods=draft.ods_code.upper()[:12],
             )
+            holds.hold_if_frozen(message, draft.ods_code.upper())
             acks.keep_names(message, names)
             if earlier is not None:
                 records.note(earlier, "resent", actor=actor.label, reason=reason, by=message.local_id)
@@ -232,7 +240,9 @@ def _hold_for_resend(message: Message, *, once: bool) -> None:
     fresh = _fresh(message)
     if fresh.state != message.state:
         raise Refused("This message moved on in the meantime. Look at its timeline for what happened.")
-    under_way = fresh.resends.filter(message__state__in=[*TO_SEND, State.UNCERTAIN]).select_related("message").first()
+    under_way = (
+        fresh.resends.filter(message__state__in=[*TO_SEND, State.ON_HOLD, State.UNCERTAIN]).select_related("message").first()
+    )
     if under_way is not None:
         raise Refused(f"This message is being sent again already, with local ID {under_way.message.local_id}.")
     if once and fresh.resends.exists():
@@ -245,10 +255,11 @@ def cancel(*, actor: Actor, message: Message, reason: str) -> None:
         raise Refused("Say why this message is cancelled. The reason is kept with your name.")
     with transaction.atomic():
         message = _fresh(message)
-        if message.state != State.QUEUED:
+        if message.state not in (State.QUEUED, State.ON_HOLD):
             raise Refused(TOO_LATE)
         records.move(message, State.CANCELLED, kind="cancelled", actor=actor.label, detail={"reason": reason.strip()})
         Outgoing.objects.filter(message=message).update(due_at=None)
+        holds.ended(message)
         audit.record(actor=actor, action="message.cancelled", target=message, team=message.team, reason=reason.strip())
 
 

@@ -38,7 +38,7 @@ from mailboxes.models import Mailbox
 from mailboxes.problems import INTERNAL, STORAGE, Problem, explain
 from meshportal.core import lease, payloads
 from meshportal.mesh import Download, MeshClient, MessageHeaders, errors
-from messages import book, inbox, records, refusals, registry
+from messages import book, inbox, records, refusals, registry, suspicions
 from messages.handing import rows as handing
 from messages.models import Message, MessageType, Outgoing, Payload
 from messages.states import TRANSITIONS, Direction, State
@@ -187,6 +187,8 @@ def _link(report: Message, failed: Message) -> None:
     report.linked_message = failed
     # Whoever else is about to change the message has done so, or waits until this is committed.
     failed.state = records.lock(failed)
+    if failed.direction == Direction.OUT:
+        suspicions.of_answer(failed, code=report.status_code, description=report.status_description)
     facts = {"code": report.status_code, "description": report.status_description, "report": str(report.pk)}
     if failed.direction == Direction.OUT and State.RETURNED in TRANSITIONS[failed.state]:
         records.move(

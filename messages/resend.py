@@ -85,6 +85,8 @@ def resend(
         file_name=message.file_name,
         content_type=message.content_type,
         compress=message.outgoing.compress,
+        # Another recipient may be another practice.
+        ods_code=message.outgoing.recipient_ods if to == message.recipient_mailbox else "",
     )
     again = outbox.Again(reason=reason, asked_by=asked_by, of=message, once=once)
     try:

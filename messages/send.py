@@ -35,7 +35,7 @@ from mailboxes.problems import UNREADABLE_SECRET, NotConfigured, Problem, explai
 from meshportal.core import lease, payloads
 from meshportal.core.crypto import CannotUnseal
 from meshportal.mesh import MeshClient, errors
-from messages import book, receive, records, refusals, shares
+from messages import book, holds, receive, records, refusals, shares, suspicions
 from messages.models import Message, Outcome, Outgoing, SendAttempt
 from messages.states import TO_SEND, TRANSITIONS, State
 
@@ -131,7 +131,7 @@ def _work(outgoing: Outgoing, message: Message) -> timedelta | None:
         return sending.failed(error)
     except (payloads.PayloadMissing, payloads.PayloadUnreadable):
         return sending.unreadable()
-    return first_look()
+    return None if message.state == State.ON_HOLD else first_look()
 
 
 def first_look() -> timedelta:
@@ -156,8 +156,12 @@ class _Sending:
             records.lock(message)
             lease.hold(outgoing)
             self._check_mode()
-            records.move(message, State.SENDING, kind="sending", actor=SENDER)
-            self._begin(1)
+            held = holds.hold_if_frozen(message, outgoing.recipient_ods)
+            if not held:
+                records.move(message, State.SENDING, kind="sending", actor=SENDER)
+                self._begin(1)
+        if held:
+            return
         self._client.send(
             self._open,
             recipient=message.recipient_sealed or message.recipient_mailbox,
@@ -298,6 +302,8 @@ def accepted(message: Message, mesh_id: str, *, chunks: int, next_chunk: int, at
             # Due at once, for whoever comes after a worker that dies here; one that lives says better.
             Outgoing.objects.filter(message=message).update(next_chunk=next_chunk, looks=0, due_at=now)
             receive.link_waiting_reports(message)
+            if current.state == State.ON_HOLD:
+                holds.ended(message)
             return
         if not current.mesh_id:
             Message.objects.filter(pk=message.pk).update(mesh_id=mesh_id)
@@ -319,19 +325,21 @@ def _uncertain(message: Message, why: str) -> timedelta:
 
 
 def _refuse(message: Message, problem: Problem, *, code: str = "", event: str = "", description: str = "") -> None:
-    records.move(
-        message,
-        State.REFUSED,
-        kind="refused",
-        actor=SENDER,
-        detail={"problem": problem.sentence, "code": code},
-        status_code=code[:40],
-        status_event=event[:40],
-        status_description=description[:500],
-        problem_code=problem.code,
-        problem=problem.sentence,
-        problem_advice=problem.advice,
-    )
+    with transaction.atomic():
+        records.move(
+            message,
+            State.REFUSED,
+            kind="refused",
+            actor=SENDER,
+            detail={"problem": problem.sentence, "code": code},
+            status_code=code[:40],
+            status_event=event[:40],
+            status_description=description[:500],
+            problem_code=problem.code,
+            problem=problem.sentence,
+            problem_advice=problem.advice,
+        )
+        suspicions.of_answer(message, code=code, description=description)
     log.warning("send_refused", message=str(message.pk), problem=problem.code, code=code)
 
 

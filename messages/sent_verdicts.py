@@ -38,6 +38,21 @@ def _queued(message: Message, _since: MessageEvent | None) -> Said:
     )
 
 
+def _on_hold(_message: Message, since: MessageEvent | None) -> Said:
+    when = f" since {moment(since.at)}" if since else ""
+    return (
+        f"Held in the portal{when}: the recipient’s practice is changing its MESH address.",
+        [
+            ("What it means", f"Nothing of it has reached MESH. {_WITH_NOBODY}"),
+            (
+                "What to do",
+                "Open the practice’s case under Switches and see what it waits for. The message goes on when one person asked "
+                "for its release and another agreed. If it is urgent, send it another way and cancel it here.",
+            ),
+        ],
+    )
+
+
 def _sending(_message: Message, _since: MessageEvent | None) -> Said:
     return "On its way to MESH now: the portal waits for the answer of MESH.", []
 
@@ -199,6 +214,7 @@ def _reason(since: MessageEvent | None) -> str:
 
 VERDICTS: dict[str, Callable[[Message, MessageEvent | None], Said]] = {
     State.QUEUED: _queued,
+    State.ON_HOLD: _on_hold,
     State.SENDING: _sending,
     State.UPLOADING: _uploading,
     State.ACCEPTED: _accepted,

@@ -24,6 +24,7 @@ class State(models.TextChoices):
     LEFT = "left", "Left the inbox"
 
     QUEUED = "queued", "Waiting to be sent"
+    ON_HOLD = "on_hold", "Held for a system switch"
     SENDING = "sending", "Being sent"
     UPLOADING = "uploading", "Partly sent"
     ACCEPTED = "accepted", "Accepted by MESH, not yet collected"
@@ -53,6 +54,10 @@ MEANINGS: dict[str, str] = {
         "The message is no longer in the inbox of a watched mailbox: some client collected it, or MESH withdrew it after 5 days."
     ),
     State.QUEUED: "The portal holds the message and will send it as soon as it can. Nothing has reached MESH yet.",
+    State.ON_HOLD: (
+        "The recipient’s practice is changing its address. The portal holds the message until two people have agreed where it is "
+        "to go. Nothing has reached MESH."
+    ),
     State.SENDING: "The first request is on its way to MESH, or its answer is awaited.",
     State.UPLOADING: "MESH has accepted the message, and parts of it are still to be sent. The recipient does not see it yet.",
     State.ACCEPTED: "MESH has the whole message. No client of the recipient's mailbox has collected it yet.",
@@ -87,7 +92,9 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     State.WATCHED: frozenset({State.LEFT, State.LISTED}),
     State.LEFT: frozenset({State.WATCHED, State.LISTED}),
     # To uploading and accepted, here and below, by an answer of MESH that came after others had gone on without it.
-    State.QUEUED: frozenset({State.SENDING, State.REFUSED, State.CANCELLED, State.UPLOADING, State.ACCEPTED}),
+    State.QUEUED: frozenset({State.SENDING, State.REFUSED, State.CANCELLED, State.UPLOADING, State.ACCEPTED, State.ON_HOLD}),
+    # To queued when two people have agreed where it is to go.
+    State.ON_HOLD: frozenset({State.QUEUED, State.CANCELLED, State.UPLOADING, State.ACCEPTED}),
     # Back to queued only when no byte left, or when MESH said that it took nothing.
     State.SENDING: frozenset({State.QUEUED, State.UPLOADING, State.ACCEPTED, State.REFUSED, State.UNCERTAIN}),
     # To queued when MESH knows of no such message, or by a person's decision; the rest when MESH turns out to know it.
@@ -113,6 +120,7 @@ IN_INBOX = (State.LISTED, State.STORED, State.QUARANTINED, State.DISCARDING, Sta
 # A sent message is in one of these, a received one in one of the others; the database checks it.
 OUT = (
     State.QUEUED,
+    State.ON_HOLD,
     State.SENDING,
     State.UPLOADING,
     State.ACCEPTED,

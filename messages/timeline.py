@@ -45,6 +45,8 @@ _KINDS: dict[str, tuple[str, bool]] = {
     "returned": ("Found to be returned by MESH", True),
     "expired": ("Not collected within 5 days: it left the recipient’s inbox", True),
     "put_back": ("Back in the recipient’s inbox", False),
+    "held": ("Held: the recipient’s practice is changing its address", False),
+    "released": ("Released by two people, to the address that they agreed on", False),
     "cancelled": ("Cancelled before anything of it was sent", False),
     "decided_arrived": ("Decided that it arrived", False),
     "decided_again": ("Decided to send it again", False),
@@ -86,6 +88,9 @@ _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "by": ("Local ID of the new message", _text),
     "looks": ("Times MESH was asked", _text),
     "message_id": ("Message ID", _text),
+    "recipient": ("To mailbox", _text),
+    "before": ("Instead of mailbox", _text),
+    "asked_by": ("Asked for by", _text),
     "already": ("Was already done", _yes),
 }
 

@@ -25,7 +25,7 @@ from mailboxes.problems import NotConfigured
 from meshportal.core import lease
 from meshportal.core.crypto import CannotUnseal
 from meshportal.mesh import MeshClient, Tracking, errors
-from messages import book, receive, records, refusals, send, shares
+from messages import book, receive, records, refusals, send, shares, suspicions
 from messages.models import Message, MessageEvent, Outgoing
 from messages.states import TO_TRACK, Direction, State
 
@@ -213,8 +213,10 @@ def _settle(message: Message, found: Tracking) -> timedelta | None:
                 "status_at": found.failed_at or found.status_timestamp,
             }
             detail = {"code": found.status_code, "status": found.status}
-            records.move(message, State.RETURNED, kind="returned", actor=TRACKER, detail=detail, **changes)
-            book.returned(message, found.status_code, found.status_description or found.failure_diagnostic)
+            with transaction.atomic():
+                records.move(message, State.RETURNED, kind="returned", actor=TRACKER, detail=detail, **changes)
+                book.returned(message, found.status_code, found.status_description or found.failure_diagnostic)
+                suspicions.of_answer(message, code=found.status_code, description=changes["status_description"])
         return _next_look(message) if _restorable(message) else None
     if found.status == "accepted" and message.state != State.ACCEPTED and _put_back(message, found):
         records.move(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from messages.views import acts, body, bulk, compose, declared, detail, doctor, lists, resends, restore, workflows
+from messages.views import acts, body, bulk, compose, declared, detail, doctor, lists, resends, restore, switch, workflows
 
 app_name = "messages"
 
@@ -40,6 +40,7 @@ urlpatterns = [
     path("messages/<uuid:pk>/resend/", acts.Resend.as_view(), name="resend"),
     path("messages/<uuid:pk>/hand-on/folder/", acts.HandOnToFolder.as_view(), name="hand-on-folder"),
     path("messages/<uuid:pk>/hand-on/webhook/", acts.HandOnToWebhook.as_view(), name="hand-on-webhook"),
+    path("switches/<uuid:pk>/messages/", switch.SwitchMessages.as_view(), name="switch"),
     path("workflows/", workflows.WorkflowList.as_view(), name="workflows"),
     path("workflows/<uuid:pk>/", workflows.WorkflowPage.as_view(), name="workflow"),
 ]

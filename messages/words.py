@@ -32,6 +32,7 @@ TONES: dict[str, str] = {
     State.WATCHED: "info",
     State.LEFT: "quiet",
     State.QUEUED: "busy",
+    State.ON_HOLD: "warn",
     State.SENDING: "busy",
     State.UPLOADING: "busy",
     State.ACCEPTED: "info",

@@ -16,6 +16,7 @@ from mailboxes.models.onboarding import Onboarding
 from mailboxes.models.organisation import Organisation
 from mailboxes.models.outlet import Channel, Outlet
 from mailboxes.models.roll_over import RollOver, RollOverRow
+from mailboxes.models.switch import CaseAddress, CaseEvent, CaseTick, Evidence, Release, Suppression, SwitchCase
 from mailboxes.models.watched_folder import WatchedFolder
 
 __all__ = [
@@ -23,8 +24,12 @@ __all__ = [
     "AddressChange",
     "AddressEntry",
     "AddressPair",
+    "CaseAddress",
+    "CaseEvent",
+    "CaseTick",
     "Channel",
     "DeclaredWorkflow",
+    "Evidence",
     "Examination",
     "ExaminationRow",
     "Finding",
@@ -35,8 +40,11 @@ __all__ = [
     "Onboarding",
     "Organisation",
     "Outlet",
+    "Release",
     "RollOver",
     "RollOverRow",
+    "Suppression",
+    "SwitchCase",
     "WatchedFolder",
     "WorkflowDifference",
     "WorkflowSearch",

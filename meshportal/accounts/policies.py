@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from meshportal.accounts.models import Membership, Role
 
-_VIEW = frozenset({"mailbox.view", "message.view", "certificate.view", "address.view", "alert.view"})
-_OPERATE = _VIEW | {"mailbox.poll", "message.retry", "message.read_body", "message.send", "address.manage", "alert.act"}
+_VIEW = frozenset({"mailbox.view", "message.view", "certificate.view", "address.view", "alert.view", "switch.view"})
+_OPERATE = _VIEW | {
+    "mailbox.poll",
+    "message.retry",
+    "message.read_body",
+    "message.send",
+    "address.manage",
+    "alert.act",
+    "switch.work",
+}
 _MANAGE = _OPERATE | {
     "message.discard",
     "mailbox.manage",
@@ -14,6 +22,7 @@ _MANAGE = _OPERATE | {
     "certificate.export_key",
     "channel.manage",
     "audit.view",
+    "switch.manage",
 }
 
 CAPABILITIES: dict[str, frozenset[str]] = {

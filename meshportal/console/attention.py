@@ -22,7 +22,7 @@ from mailboxes import health, selectors
 from mailboxes.models import Mailbox, Mode, WatchedFolder
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
-from meshportal.console import handed_on
+from meshportal.console import handed_on, switches
 from meshportal.console.line import Line
 from meshportal.core.heartbeats import QueueHealth
 from meshportal.notify.rules import silence_words
@@ -47,6 +47,7 @@ def lines(team: Team, queues: Sequence[QueueHealth], now: datetime) -> list[Line
         *_folders(team, now),
         *_documents(team, now),
         *handed_on.lines(team, now),
+        *switches.lines(team, now),
         *_certificates(team, now),
         *_quarantined(team, now),
         *_sent(team, now),

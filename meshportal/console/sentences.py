@@ -12,10 +12,12 @@ from django.urls import reverse
 from mailboxes.models import Mode
 from meshportal.accounts.models import Role
 from meshportal.audit.models import AuditEvent
+from meshportal.console import switch_sentences
 from meshportal.web.time import london
 
 # Every act that a team's trail can hold, as the filter names it.
 ACTIONS: dict[str, str] = {
+    **switch_sentences.ACTIONS,
     "message.body_read": "Body read",
     "message.body_downloaded": "Body downloaded",
     "message.retried": "Message retried",
@@ -96,6 +98,7 @@ _PAGES = {
     "rollover": "mailboxes:roll-over",
     "mailboximport": "mailboxes:imported",
     "examination": "mailboxes:examination",
+    "switchcase": "switches:case",
     "certificaterequest": "certificates:requested",
     "addressentry": "addresses:detail",
 }
@@ -122,6 +125,8 @@ def tell(event: AuditEvent) -> Told:
     telling = _TELLINGS.get(event.action)
     if telling is not None:
         return telling(event)
+    if (of_switch := switch_sentences.words(event)) is not None:
+        return Told(*of_switch)
     return Told(f"did “{event.action.replace('.', ': ').replace('_', ' ')}” on")
 
 

@@ -39,6 +39,7 @@ NAVIGATION = (
     _Entry("Mailboxes", "mailboxes:list", "mailbox.view"),
     _Entry("Messages", "messages:list", "message.view"),
     _Entry("Workflows", "messages:workflows", "message.view"),
+    _Entry("Switches", "switches:board", "switch.view"),
     _Entry("Certificates", "certificates:list", "certificate.view"),
     _Entry("Address book", "addresses:list", "address.view"),
     _Entry("Alerts", "console:alerts", "alert.view"),

@@ -177,6 +177,7 @@ def _draft(mailbox: Mailbox, row: FolderPickup, control: ctl.Control) -> outbox.
         local_id=control.local_id,
         file_name=_file_name(row),
         compress=bool(control.compress),
+        ods_code=control.to_dts if control.address_type.upper() == "ODS" else "",
     )
 
 

@@ -5,6 +5,7 @@ from messages.models.bulk import BulkResend, BulkResendRow, BulkRowState
 from messages.models.composed import Composed
 from messages.models.event import MessageEvent
 from messages.models.hand_over import Handed, HandOver
+from messages.models.hold import Hold
 from messages.models.message import Message, MessageType
 from messages.models.outgoing import Outcome, Outgoing, SendAttempt
 from messages.models.payload import Payload
@@ -23,6 +24,7 @@ __all__ = [
     "FolderPickup",
     "HandOver",
     "Handed",
+    "Hold",
     "Message",
     "MessageEvent",
     "MessageType",

@@ -25,6 +25,7 @@ class Outgoing(Leased, BaseModel):
     reason = models.TextField(blank=True)
     asked_by = models.CharField(max_length=150, blank=True, help_text="Who asked for it to be sent again.")
     requested_by = models.CharField(max_length=300)
+    recipient_ods = models.CharField(max_length=12, blank=True, help_text="The recipient's ODS code, where the sender gave it.")
 
     class Meta:
         verbose_name_plural = "outgoing"

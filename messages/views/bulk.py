@@ -170,7 +170,7 @@ class CancelMany(AskedFirst):
     form_class = CancelManyForm
 
     def why_not(self, rows: list[Message]) -> dict[Any, str]:
-        return {row.pk: "" if row.state == State.QUEUED else outbox.TOO_LATE for row in rows}
+        return {row.pk: "" if row.state in (State.QUEUED, State.ON_HOLD) else outbox.TOO_LATE for row in rows}
 
     def do(self, row: Message, reason: str) -> None:
         outbox.cancel(actor=self.actor, message=row, reason=reason)

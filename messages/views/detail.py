@@ -25,6 +25,7 @@ _MOVING = (State.LISTED, State.STORED, State.DISCARDING, *TO_SEND)
 _ACTS: dict[str, tuple[str, type[ReasonedForm], str]] = {
     State.QUARANTINED: ("discard", DiscardForm, "message.discard"),
     State.QUEUED: ("cancel", CancelForm, "message.send"),
+    State.ON_HOLD: ("cancel", CancelForm, "message.send"),
     State.UNCERTAIN: ("decide", DecideForm, "message.send"),
     **dict.fromkeys(resend.SETTLED, ("resend", ResendForm, "message.send")),
 }

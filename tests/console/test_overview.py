@@ -279,7 +279,7 @@ def test_thirty_mailboxes_cost_no_more_queries_than_one(
     html = page(browser)
     assert "See what was returned" in html
     assert "Queue “send”, which sends messages" in html
-    with django_assert_max_num_queries(23):
+    with django_assert_max_num_queries(24):
         page(browser)
 
 

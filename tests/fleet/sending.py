@@ -52,6 +52,7 @@ def stage_outbox(*, mailbox_id: str, recipient: str) -> None:
     ways: dict[State, list[State]] = {
         State.QUEUED: [],
         State.CANCELLED: [State.CANCELLED],
+        State.ON_HOLD: [State.ON_HOLD],
         State.UPLOADING: [State.SENDING, State.UPLOADING],
         State.ACCEPTED: [State.SENDING, State.ACCEPTED],
         State.CONFIRMED: [State.SENDING, State.UNCERTAIN, State.CONFIRMED],
@@ -60,7 +61,7 @@ def stage_outbox(*, mailbox_id: str, recipient: str) -> None:
         State.SENDING: [State.SENDING],
     }
     assert set(ways) == set(OUT)
-    kinds = {State.CONFIRMED: "decided_arrived", State.UPLOADING: "accepted"}
+    kinds = {State.ON_HOLD: "held", State.CONFIRMED: "decided_arrived", State.UPLOADING: "accepted"}
     for number, (state, way) in enumerate(ways.items()):
         draft = outbox.Draft(recipient=recipient, workflow_id="TOC_FHIR_IP_DISCH", file_name=f"letter-{number}.txt")
         message = outbox.put(
@@ -83,7 +84,7 @@ def stage_outbox(*, mailbox_id: str, recipient: str) -> None:
                 changes = {"problem": "No mailbox has the recipient's ID. (MESH code 12.)", "problem_advice": "Look it up."}
             detail = {"reason": "Their reception has it"} if to == State.CONFIRMED else {}
             records.move(message, to, kind=kinds.get(to, to.value), actor="meshportal sender", detail=detail, **changes)
-        if way and state != State.CANCELLED:
+        if way and state not in (State.CANCELLED, State.ON_HOLD):
             outcome = {State.UNCERTAIN: "uncertain", State.CONFIRMED: "uncertain", State.REFUSED: "refused", State.SENDING: ""}
             SendAttempt.objects.create(
                 message=message, chunk=1, began_at=timezone.now(), outcome=outcome.get(state, "accepted"), problem=""

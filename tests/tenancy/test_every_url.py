@@ -113,6 +113,7 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "imports": [filed(team, 1), filed(team, 2, apply=True)],
         "their_import": filed(other_team, 3),
         "entry": written_down(team, "G81086", "YGM24HC001"),
+        "case": switching(team, box),
     }
 
 
@@ -141,6 +142,21 @@ def written_down(team: Any, code: str, mailbox_id: str) -> Any:
     AddressPair.objects.filter(pk=entry.pair_id).update(asked_at=now, answered_at=now, results=results)
     answers.keep(AddressPair.objects.get(pk=entry.pair_id), results, now)
     return entry
+
+
+def switching(team: Any, box: Any) -> Any:
+    """A frozen switch of a practice that holds a message."""
+    from mailboxes.models import CaseAddress, Organisation, SwitchCase
+    from meshportal.audit.actors import Actor
+    from messages import outbox
+
+    practice = Organisation.objects.get_or_create(ods_code="G81086")[0]
+    values = {"environment": box.environment, "organisation": practice, "came_from": "confirmed", "state": "frozen"}
+    case = SwitchCase.objects.create(team=team, **values)
+    CaseAddress.objects.create(case=case, workflow_id="TEST", old_mailbox="G81086GP1")
+    draft = outbox.Draft(recipient="G81086GP1", workflow_id="TEST", subject="PLANTED-SUBJECT")
+    assert outbox.put(actor=Actor.command("test"), mailbox=box, draft=draft, body=[b"held"]).state == "on_hold"
+    return case
 
 
 def rolling(box: Any) -> Any:
@@ -233,6 +249,8 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
     of_mailbox = route.name in ("messages:inbox", "messages:mailbox-outbox", "messages:doctor", "messages:mailbox-workflows")
     if route.name == "messages:workflow":
         return [route.url(team=world["team"].slug, pk=world["workflow"].pk)]
+    if route.name.startswith("switches:") or route.name == "messages:switch":
+        return [route.url(team=world["team"].slug, pk=world["case"].pk)]
     if route.name.startswith("messages:composed"):
         return [route.url(team=world["team"].slug, pk=world["composed"].pk)]
     if route.name in ("mailboxes:roll-over-start", "mailboxes:replaced"):

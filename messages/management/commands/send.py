@@ -52,6 +52,7 @@ class Command(BaseCommand):
             file_name=path.name if options["file_name"] is None else options["file_name"],
             content_type=options["content_type"],
             compress=options["compress"],
+            ods_code=options["ods"] or "",
         )
         again = None if options["again"] is None else outbox.Again(reason=options["again"], asked_by=options["asked_by"])
         try:

@@ -1,0 +1,1 @@
+"""GP system switches: signs, cases, holding, releasing, proving."""
