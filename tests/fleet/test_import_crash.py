@@ -19,7 +19,7 @@ from tests.double.process import DoubleProcess
 from tests.fleet.importing import sheet
 from tests.fleet.portal import ROOT, Portal, wait_until
 
-pytestmark = [pytest.mark.crash, pytest.mark.xdist_group("fleet-bulk")]
+pytestmark = [pytest.mark.crash, pytest.mark.xdist_group("fleet-import")]
 
 NUMBER = int(os.environ.get("MESHPORTAL_TEST_IMPORTED", "150"))
 BOX = "X26HC001"

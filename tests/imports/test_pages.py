@@ -73,6 +73,15 @@ def test_upload_look_import_and_see_the_connections(signed_in: Any, team: Any, i
     assert "carried out the" in trail and "which adds 2 mailboxes and changes 0 mailboxes" in trail
 
 
+def test_what_was_said_of_the_file_stands_on_its_page(signed_in: Any, team: Any, identity: Any) -> None:
+    browser = signed_in("manager")
+    data = filed(new(1, name="Zoë’s ward", certificate="")).decode("utf-8-sig").encode("cp1252")
+    text = said(browser.get(upload(browser, team, data, name="wards\x07\u202e.csv")["Location"]))
+    assert "The file was read as Windows-1252." in text
+    assert "Zoë’s ward" in text
+    assert "wards.csv" in text
+
+
 def test_a_change_of_mode_asks_why_beside_the_field(signed_in: Any, team: Any, prepare: Prepare, mailbox: Make) -> None:
     box = mailbox(mode="watch")
     imported = prepare({"mailbox_id": box.mailbox_id, "environment": "sandbox", "mode": "collect"})

@@ -47,6 +47,7 @@ WORDS = {
     "passphrase of the file": "PLANTED pässphrase+of/a file",
     "wrong passphrase": "PLANTED wrong+passphrase",
     "password of the mailbox": "PLANTED mailbox+pässword",
+    "password in a file of mailboxes": "PLANTED cell+pässword, quoted",
     "passphrase of what is taken out": "PLANTED long & way out",
     "sign-in": "PLANTED sign-in 9f3",
 }
@@ -182,6 +183,7 @@ def test_no_key_and_no_password_lies_in_clear_anywhere(world: World) -> None:
     )  # fmt: skip
     world.double.put(BOX, b"a letter", workflow_id="TEST", file_name="letter.txt")
     wait_until(lambda: not world.double.inbox(BOX), seconds=60, what="the letter collected", portal=world.portal)
+    bring_in_mailboxes(world)
     secret_address = world.person.post(f"{page}calendar/address/", {"standing": ""}, page=f"{page}calendar/")
     path = re.search(r"/calendar/([A-Za-z0-9_-]{43})/certificates\.ics", secret_address.text)
     assert path is not None
@@ -269,6 +271,41 @@ def bring_in_two_and_fail_in_between(world: World) -> None:
     assert [answer.status_code for answer, _ in tries] == [status for _, status in tries]
     for answer, _ in tries:
         assert forms.found_in(answer.content, world.needles) == set()
+
+
+def bring_in_mailboxes(world: World) -> None:
+    """From a CSV file: refused with the password in the wrong column, too large, looked at, imported and examined."""
+    page, word = "/t/fleet/mailboxes/import/", WORDS["password in a file of mailboxes"]
+
+    def file(mode: str, more: str = "") -> bytes:
+        head = "mailbox_id,environment,ods_code,name,password,mode,certificate"
+        return f'{head}\nX26CSV1,sandbox,X26,Ward,"{word}",{mode},From a file\n{more}'.encode()
+
+    tries = [
+        (world.person.upload(page, {}, file(f'"{word}"')), 422),
+        (world.person.upload(page, {}, f'"{word}",x\n"{word}",y,"{word}"\n'.encode()), 422),
+        (world.person.upload(page, {}, file("watch", "#" * 1_200_000)), 422),
+        (world.person.upload(page, {}, file("watch")), 302),
+    ]
+    assert [answer.status_code for answer, _ in tries] == [status for _, status in tries]
+    plan = tries[-1][0].headers["Location"]
+    seen = world.person.client.get(plan)
+    digest = re.search(r'name="digest" value="([0-9a-f]+)"', seen.text)
+    assert digest is not None
+    answer = world.person.post(plan, {"digest": digest[1], "reason": "a new ward"})
+    assert answer.status_code == 302, answer.text
+    checked = answer.headers["Location"]
+    wait_until(
+        lambda: "data-refresh" not in world.person.client.get(checked).text.partition("<main")[2],
+        seconds=60,
+        what="the connection examined",
+        portal=world.portal,
+    )
+    exported = world.person.client.get("/t/fleet/mailboxes/export/?environment=sandbox")
+    assert "X26CSV1" in exported.text
+    answers = [one for one, _ in tries] + [seen, answer, exported, world.person.client.get(checked)]
+    for one in answers:
+        assert forms.found_in(one.content, world.needles) == set()
 
 
 def request_and_receive(world: World) -> Identity:
