@@ -1,4 +1,4 @@
-"""What follows when MESH answers another thing than the book says: a row in its history, an alert, a word to the switch helper.
+"""What follows when MESH answers another thing than the book says: a row in its history, an alert, a sign of a switch.
 
 One alert for each organisation of a team, however many of its workflows moved. It is over when a person confirmed the address,
 or when MESH answers as before again. What several practices share is no change: each entry is compared with itself alone.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any
 
 import structlog
 from django.db import IntegrityError, transaction
@@ -17,6 +16,8 @@ from django.db.models import QuerySet
 
 from mailboxes.models import AddressChange, AddressEntry
 from mailboxes.models.address import DRIFTED, Drift, Ended
+from mailboxes.switches import scores
+from mailboxes.switches.signals import note_signal
 from meshportal.audit.actors import Actor
 from meshportal.notify import services as notify
 from meshportal.notify.models import Severity
@@ -26,6 +27,11 @@ log = structlog.get_logger("mailboxes.addresses")
 
 CHANGED = "address.changed"
 _ACTOR = Actor.system("address book")
+_SIGNS = {
+    Drift.CHANGED: scores.LOOKUP_CHANGED,
+    Drift.GONE: scores.LOOKUP_EMPTY,
+    Drift.SEVERAL: scores.LOOKUP_SEVERAL,
+}
 _KEEP_TO = "Do not choose by guess: ask the organisation or the service desk when you are not sure."
 
 
@@ -42,16 +48,7 @@ def opened(*, entry: AddressEntry, kind: str, new: Sequence[str], now: datetime)
         team_id=entry.team_id, entry=entry, kind=kind, old=entry.mailbox_id, new=list(new), at=now
     )
     _tell(entry)
-    pair = entry.pair
-    _pass_on(
-        team=entry.team,
-        environment=pair.environment,
-        ods_code=pair.ods_code,
-        workflow_id=pair.workflow_id,
-        old=entry.mailbox_id,
-        new=tuple(new),
-        kind=kind,
-    )
+    _pass_on(entry, kind, new)
     return change
 
 
@@ -66,17 +63,26 @@ def open_change(entry: AddressEntry) -> AddressChange | None:
     return AddressChange.objects.filter(entry=entry, ended_at__isnull=True).first()
 
 
-def _pass_on(*, team: Any, environment: str, ods_code: str, workflow_id: str, old: str, new: Sequence[str], kind: str) -> None:
-    """The one place where whoever helps with a switch of systems hears of it."""
+def _pass_on(entry: AddressEntry, kind: str, new: Sequence[str]) -> None:
+    """The one place where :mod:`mailboxes.switches` hears of it, in the transaction that keeps the answer."""
+    pair = entry.pair
     log.info(
         "address_changed",
-        team=team.slug,
-        environment=environment,
-        ods_code=ods_code,
-        workflow=workflow_id,
-        old=old,
+        team=entry.team.slug,
+        environment=pair.environment,
+        ods_code=pair.ods_code,
+        workflow=pair.workflow_id,
+        old=entry.mailbox_id,
         new=list(new),
         kind=kind,
+    )
+    note_signal(
+        environment=pair.environment,
+        ods_code=pair.ods_code,
+        workflow_id=pair.workflow_id,
+        kind=_SIGNS[Drift(kind)],
+        detail={"mailbox": entry.mailbox_id, "answer": ", ".join(new)},
+        team=entry.team,
     )
 
 

@@ -32,7 +32,7 @@ def add(*, actor: Actor, team: Team, environment: str, ods_code: str, workflow_i
     code, box, workflow = ods_code.strip().upper(), mailbox_id.strip().upper(), workflow_id.strip()
     _check(code, workflow, box)
     with transaction.atomic():
-        pair = _pair(environment, code, workflow)
+        pair = held_pair(environment, code, workflow)
         entry = AddressEntry.objects.select_for_update().filter(team=team, pair=pair).first()
         if entry is not None and entry.removed_at is None:
             raise ValidationError({"workflow_id": f"{code} is in your address book for this workflow already."})
@@ -123,7 +123,7 @@ def note_seen(
     if not box or _live(team_id, environment, code, workflow_id).exists():
         return
     with transaction.atomic():
-        pair = _pair(environment, code, workflow_id)
+        pair = held_pair(environment, code, workflow_id)
         entry = AddressEntry.objects.select_for_update().filter(team_id=team_id, pair=pair).first()
         if entry is not None and entry.removed_at is None:
             return
@@ -153,7 +153,7 @@ def note_lookup(
     now = timezone.now()
     results = answers.plain(found)
     with transaction.atomic():
-        pair = _pair(environment, code, workflow_id)
+        pair = held_pair(environment, code, workflow_id)
         if not known:
             entry = AddressEntry.objects.select_for_update().filter(team_id=team_id, pair=pair).first()
             if entry is None or entry.removed_at is not None:
@@ -183,6 +183,12 @@ def check_soon(*, environment: str, workflow_id: str = "", ods_code: str = "", m
         entries = AddressEntry.objects.filter(mailbox_id=mailbox_id.strip().upper(), removed_at__isnull=True)
         rows = rows.filter(pk__in=entries.filter(pair__environment=environment).values("pair_id"))
     return _ask_soon(rows)
+
+
+def ask_soon(pair: AddressPair) -> None:
+    """Has MESH asked for ``pair`` at once, unless that was done within the last minute: then in its next night at the latest."""
+    _plan(pair)
+    _ask_soon(AddressPair.objects.filter(pk=pair.pk))
 
 
 def watch_hourly(*, environment: str, ods_code: str, until: datetime) -> int:
@@ -223,7 +229,7 @@ def _live(team_id: Any, environment: str, code: str, workflow_id: str) -> Any:
     )
 
 
-def _pair(environment: str, code: str, workflow_id: str) -> AddressPair:
+def held_pair(environment: str, code: str, workflow_id: str) -> AddressPair:
     """The pair, made when it is not there yet, its row locked."""
     pair, _ = AddressPair.objects.get_or_create(environment=environment, ods_code=code, workflow_id=workflow_id)
     searches.plan(environment, workflow_id)

@@ -22,12 +22,13 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from mailboxes.addresses import following
 from mailboxes.models import Evidence, Organisation, Suppression, SwitchCase
 from mailboxes.models.organisation import ods_code_shape
 from mailboxes.switches import asking
 from mailboxes.switches.refusing import acting, may, note
 from mailboxes.switches.shapes import fits
-from mailboxes.switches.states import TRANSITIONS, CaseState
+from mailboxes.switches.states import TRANSITIONS, WATCHED, CaseState
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
 from meshportal.core.acts import Refused
@@ -68,6 +69,7 @@ def move(*, actor: Actor, case: SwitchCase, to: str, reason: str = "", ods_code:
             raise Refused("This practice has another open case. Go on with that one.") from None
         if to == CaseState.FALSE_ALARM:
             _teach(row, now)
+        _follow(row, actor, words, before)
         note(row, "moved", actor=actor, words=words, before=before, after=to)
         audit.record(
             actor=actor,
@@ -105,6 +107,24 @@ def missing_proof(case: SwitchCase, now: datetime | None = None) -> list[str]:
     if now - quiet_since < QUIET_FOR:
         found.append("Five days without a returned message (code 14) are not over yet.")
     return found
+
+
+def _follow(case: SwitchCase, actor: Actor, words: str, before: str) -> None:
+    """The address book takes the new mailboxes on ``switched``, the old ones on its undo, and is asked hourly meanwhile."""
+    if case.organisation is None:
+        return
+    undone = before == CaseState.SWITCHED and case.state == CaseState.FROZEN
+    if undone or case.state == CaseState.SWITCHED:
+        following.take(
+            actor=actor,
+            team=case.team,
+            environment=case.environment,
+            organisation=case.organisation,
+            mailboxes={one.workflow_id: one.old_mailbox if undone else one.new_mailbox for one in case.addresses.all()},
+            reason=words or f"The {case} was done.",
+        )
+    if case.state in WATCHED:
+        following.watch(environment=case.environment, organisation=case.organisation, go_live=case.go_live, now=timezone.now())
 
 
 def _name(case: SwitchCase, ods_code: str) -> None:

@@ -28,7 +28,7 @@ class Sign:
 
 
 NOTICE = "notice"
-LOOKUP_CHANGED, LOOKUP_EMPTY = "lookup_changed", "lookup_empty"
+LOOKUP_CHANGED, LOOKUP_EMPTY, LOOKUP_SEVERAL = "lookup_changed", "lookup_empty", "lookup_several"
 REPORT_UNKNOWN, REPORT_DEACTIVATED = "report_12", "report_14_deactivated"
 REPORT_WORKFLOW, REPORT_WORKFLOW_FIRST = "report_17", "report_17_first"
 REPORT_SEVERAL, REPORT_NONE = "report_epl_150", "report_epl_151"
@@ -42,6 +42,7 @@ SIGNS: dict[str, Sign] = {
     REPORT_WORKFLOW: Sign(STRONG, "A message came back: a workflow that it took before is not taken any more (code 17)."),
     REPORT_NONE: Sign(STRONG, "A message came back: no mailbox fits (code EPL-151)."),
     "supplier_changed": Sign(STRONG, "The Spine directory names another supplier of the practice’s system."),
+    LOOKUP_SEVERAL: Sign(MEDIUM, "Endpoint lookup answers several mailboxes where the address book has one."),
     REPORT_SEVERAL: Sign(MEDIUM, "A message came back: several mailboxes fit (code EPL-150)."),
     "ack_from_elsewhere": Sign(MEDIUM, "An acknowledgement came from another mailbox than the one that was addressed."),
     "workflow_list": Sign(MEDIUM, "The mailbox left, or joined, the daily list of a workflow."),

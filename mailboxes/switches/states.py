@@ -77,6 +77,8 @@ ENDED = (CaseState.CLOSED, CaseState.FALSE_ALARM)
 OPEN = tuple(state for state in CaseState if state not in ENDED)
 # In these, messages to the old address are held.
 HOLDING = (CaseState.FROZEN, CaseState.SWITCHED, CaseState.PROVING)
+# In these, endpoint lookup is asked every hour.
+WATCHED = (CaseState.SCHEDULED, CaseState.FROZEN, CaseState.SWITCHED)
 # Directions in which single workflows move, and the rest of the old mailbox stays what it is.
 BY_WORKFLOW = (Direction.THIRD_PARTY, Direction.REDIRECT)
 

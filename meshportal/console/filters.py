@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django_filters import CharFilter, ChoiceFilter, DateFilter, FilterSet
 
 from meshportal.audit.models import AuditEvent
-from meshportal.console.sentences import ACTIONS
+from meshportal.console.actions import ACTIONS
 from meshportal.notify import registry
 from meshportal.notify.models import Alert, Severity
 from meshportal.web.forms import PeriodForm, choice_filter, text_filter

@@ -15,79 +15,6 @@ from meshportal.audit.models import AuditEvent
 from meshportal.console import switch_sentences
 from meshportal.web.time import london
 
-# Every act that a team's trail can hold, as the filter names it.
-ACTIONS: dict[str, str] = {
-    **switch_sentences.ACTIONS,
-    "message.body_read": "Body read",
-    "message.body_downloaded": "Body downloaded",
-    "message.retried": "Message retried",
-    "message.discarded": "Message acknowledged without keeping",
-    "message.handed_on_again": "Message handed on again",
-    "message.composed": "Message composed",
-    "message.file_added": "File of a message added",
-    "message.unsent_discarded": "Unsent message discarded",
-    "message.queued": "Message queued",
-    "message.resent": "Message sent again as a new one",
-    "message.cancelled": "Message cancelled",
-    "message.decided": "Uncertain message decided on",
-    "bulk_resend.begun": "Messages of a filter sent again",
-    "bulk_resend.stopped": "Bulk resend stopped",
-    "restore_request.exported": "Request to restore messages exported",
-    "workflow.reviewed": "Workflow reviewed",
-    "mailbox.poll_asked": "Poll asked for",
-    "mailbox.checked": "Connection checked",
-    "mailbox.added": "Mailbox added",
-    "mailbox.changed": "Mailbox changed",
-    "mailbox.password_tried": "New password of a mailbox tried",
-    "mailbox.noted": "Tags or notes of a mailbox changed",
-    "mailbox.closing": "Mailbox is being closed",
-    "mailbox.kept_open": "Mailbox kept open",
-    "mailbox.archived": "Mailbox closed for good",
-    "mailbox.workflows_declared": "Workflows of a mailbox declared",
-    "onboarding.begun": "Onboarding begun",
-    "onboarding.answered": "Step of an onboarding saved",
-    "onboarding.went_live": "Onboarded mailbox went live",
-    "onboarding.stopped": "Onboarding stopped",
-    "mailbox_import.prepared": "File of mailboxes uploaded",
-    "mailbox_import.applied": "File of mailboxes imported",
-    "mailbox_import.discarded": "File of mailboxes discarded",
-    "mailboxes.exported": "Mailboxes exported",
-    "examination.begun": "Connections of many mailboxes checked",
-    "examination.retried": "Connections checked again",
-    "roll_over.begun": "Certificate roll-over begun",
-    "roll_over.test_asked": "New certificate tested",
-    "roll_over.switched": "Mailboxes switched to a new certificate",
-    "roll_over.undone": "Certificate roll-over undone",
-    "certificate.added": "Certificate added",
-    "address.added": "Address added",
-    "address.check_asked": "Address check asked for",
-    "address.confirmed": "Address confirmed",
-    "address.removed": "Address removed",
-    "alert.raised": "Alert raised",
-    "alert.acknowledged": "Alert acknowledged",
-    "alert.snoozed": "Alert snoozed",
-    "alert.woken": "Alert no longer snoozed",
-    "alert.assigned": "Alert assigned",
-    "alert.commented": "Alert commented on",
-    "alert.closed": "Alert closed",
-    "channel.added": "Channel added",
-    "channel.changed": "Channel changed",
-    "channel.removed": "Channel removed",
-    "channel.subscribed": "Channel told of more",
-    "channel.unsubscribed": "Channel told of less",
-    "channel.tested": "Channel tested",
-    "certificate.requested": "Certificate requested",
-    "certificate.received": "Requested certificate received",
-    "certificate.key_exported": "Private key taken out",
-    "calendar_address.made": "Calendar address made",
-    "calendar_address.replaced": "Calendar address replaced",
-    "calendar_address.ended": "Calendar address ended",
-    "certificate.request_withdrawn": "Request for a certificate withdrawn",
-    "member.role_set": "Role given or changed",
-    "team.added": "Team added",
-    "audit.exported": "Audit exported",
-}
-
 _PAGES = {
     "message": "messages:detail",
     "alert": "console:alert",
@@ -303,6 +230,11 @@ def _address_confirmed(event: AuditEvent) -> Told:
     return Told("confirmed the address of", f": {after}{f' instead of {before}' if before and before != after else ''}")
 
 
+def _address_followed(event: AuditEvent) -> Told:
+    before, after = event.before.get("mailbox"), event.after.get("mailbox")
+    return Told("had the address book follow a switch, for", f": {after}{f' instead of {before}' if before else ''}")
+
+
 def _filtered(event: AuditEvent) -> str:
     filters = event.after.get("filters") or {}
     chosen = ", ".join(f"{name} “{value}”" for name, value in sorted(filters.items()))
@@ -382,6 +314,7 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "address.added": _address_added,
     "address.check_asked": _plain("had MESH asked for the address of"),
     "address.confirmed": _address_confirmed,
+    "address.followed": _address_followed,
     "address.removed": _plain("removed from the address book", ""),
     "alert.raised": _plain("raised the alert"),
     "alert.acknowledged": _plain("acknowledged the alert"),

@@ -1,0 +1,73 @@
+"""The address book follows a system switch: on ``switched`` every workflow gets the new mailbox, its one undo gives the old back.
+
+| what is there | what becomes of it |
+|---|---|
+| an entry with another mailbox | takes it; a change that stood open for it is over when MESH answers this mailbox |
+| no entry, or one that was removed | is entered, as typed in by a person: the case is signed |
+| an entry that has this mailbox already | is left as it is |
+| no mailbox known on that side of the case | is left as it is: an entry is never emptied |
+| MESH still answers the other mailbox | the next lookup says so, as it would of any entry |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+
+from django.utils import timezone
+
+from mailboxes.addresses import changes, services
+from mailboxes.models import AddressEntry, Organisation
+from mailboxes.models.address import Drift, Ended, Source
+from meshportal.accounts.models import Team
+from meshportal.audit import services as audit
+from meshportal.audit.actors import Actor
+
+# After go-live MESH is asked every hour for as long as late changes are usual (domain notes c4).
+WATCH_FOR = timedelta(days=7)
+
+
+def take(
+    *, actor: Actor, team: Team, environment: str, organisation: Organisation, mailboxes: Mapping[str, str], reason: str
+) -> int:
+    """Sets the mailbox of each workflow; gives how many entries changed. Works in the caller's transaction."""
+    changed = 0
+    # In one order, so that two cases never wait for each other.
+    for workflow_id, mailbox_id in sorted(mailboxes.items()):
+        if mailbox_id and _take(actor, team, environment, organisation.ods_code, workflow_id, mailbox_id, reason):
+            changed += 1
+    return changed
+
+
+def watch(*, environment: str, organisation: Organisation, go_live: date | None, now: datetime) -> None:
+    """Has MESH asked every hour until a week after ``go_live``, or after today where that is later or no day is known."""
+    latest = max(now, timezone.make_aware(datetime.combine(go_live, time.max))) if go_live else now
+    services.watch_hourly(environment=environment, ods_code=organisation.ods_code, until=latest + WATCH_FOR)
+
+
+def _take(actor: Actor, team: Team, environment: str, code: str, workflow_id: str, mailbox_id: str, reason: str) -> bool:
+    pair = services.held_pair(environment, code, workflow_id)
+    found = AddressEntry.objects.select_for_update().filter(team=team, pair=pair).first()
+    entry = found or AddressEntry(team=team, pair=pair)
+    if found is not None and entry.removed_at is None and entry.mailbox_id == mailbox_id:
+        return False
+    before, drifted = entry.mailbox_id if entry.removed_at is None else "", entry.drifted
+    entry.mailbox_id, entry.mailbox_name, entry.source = mailbox_id, "", Source.TYPED
+    entry.drift, entry.drift_since, entry.verified_at, entry.accepted, entry.removed_at = Drift.NEW, None, None, [], None
+    if pair.ids == [mailbox_id]:
+        entry.mailbox_name = pair.results[0]["name"]
+        entry.drift, entry.verified_at, entry.accepted = Drift.AGREES, pair.answered_at, pair.ids
+    entry.save()
+    if drifted:
+        changes.ended(entry=entry, how=Ended.CONFIRMED, now=timezone.now(), by=actor.label, reason=reason)
+    services.ask_soon(pair)
+    audit.record(
+        actor=actor,
+        action="address.followed",
+        target=entry,
+        team=team,
+        reason=reason,
+        before={"mailbox": before},
+        after={"mailbox": mailbox_id, "environment": environment, "ods_code": code, "workflow_id": workflow_id},
+    )
+    return True
