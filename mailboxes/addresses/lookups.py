@@ -104,9 +104,7 @@ def _claim(environment: str, due: Any) -> Job | None:
 
 def work(environment: str, pairs: list[AddressPair]) -> None:
     """Asks for each of ``pairs``, whose leases the caller claimed, and gives them back with what came of it."""
-    began = time.monotonic()
-    until = began + hold().total_seconds() / 2
-    wait, gap = pace.reserve(environment, len(pairs))
+    until = time.monotonic() + hold().total_seconds() / 2
     teams: dict[Any, set[Any]] = {pair.pk: set() for pair in pairs}
     entries = AddressEntry.objects.filter(pair__in=pairs, removed_at__isnull=True)
     for pair_id, team_id in entries.values_list("pair_id", "team_id"):
@@ -114,8 +112,8 @@ def work(environment: str, pairs: list[AddressPair]) -> None:
     askers = Askers(environment, {team for found in teams.values() for team in found})
     said: list[Said] = []
     left: list[AddressPair] = []
-    for number, pair in enumerate(pairs):
-        time.sleep(max(0.0, began + wait + gap * number - time.monotonic()))
+    for number, _turn in enumerate(pace.turns(environment, len(pairs))):
+        pair = pairs[number]
         if time.monotonic() > until:
             left = pairs[number:]
             break

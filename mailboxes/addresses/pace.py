@@ -11,6 +11,8 @@
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -23,6 +25,8 @@ from mailboxes.models import LookupPace
 
 # How far ahead slots are given. A worker that takes them waits for them, and cannot do anything else meanwhile.
 _AHEAD = timedelta(seconds=2)
+# Each is a write to the one row.
+_RESERVATIONS_PER_SECOND = 50
 _FAILURES = 3
 _LONGEST = timedelta(minutes=10)
 _MOST_AT_ONCE = 20
@@ -55,6 +59,20 @@ def reserve(environment: str, number: int) -> tuple[float, float]:
         start = max(next_at, now)
         LookupPace.objects.filter(environment=environment).update(next_at=start + timedelta(seconds=gap * number))
     return (start - now).total_seconds(), gap
+
+
+def turns(environment: str, number: int) -> Iterator[None]:
+    """Gives ``number`` times, each at its slot. Slots are taken just before they are used: whoever stood still for a while
+    has none left over that would all be used at once."""
+    few = max(settings.MESH_LOOKUPS_PER_SECOND[environment] // _RESERVATIONS_PER_SECOND, 1)
+    while number > 0:
+        taken = min(few, number)
+        wait, gap = reserve(environment, taken)
+        start = time.monotonic() + wait
+        for one in range(taken):
+            time.sleep(max(0.0, start + gap * one - time.monotonic()))
+            yield
+        number -= taken
 
 
 def failed(environment: str, retry_after: float | None) -> None:

@@ -6,7 +6,6 @@ mailbox that left it is a sign, and no more. The process may die at any step: th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -53,8 +52,7 @@ def claim(rows: QuerySet[WorkflowSearch], duration: timedelta) -> Callable[[], o
 
 def work(row: WorkflowSearch) -> None:
     """Searches for the workflow of ``row``, whose lease the caller claimed, and gives it back."""
-    wait, _gap = pace.reserve(row.environment, 1)
-    time.sleep(max(0.0, wait))
+    next(pace.turns(row.environment, 1))
     entries = AddressEntry.objects.filter(
         pair__environment=row.environment, pair__workflow_id=row.workflow_id, removed_at__isnull=True
     )

@@ -89,6 +89,6 @@ def test_a_night_survives_a_kill_and_one_move_is_one_alert(portal: Portal, doubl
     assert found["drift"] == {"agrees": pairs - len(WORKFLOWS), "changed": len(WORKFLOWS)}
     [alert] = found["alerts"]
     assert alert == f"{MOVED} had the mailbox {SHARED}; MESH answers {NEW} now, for {len(WORKFLOWS)} workflows."
-    # No second has more than its share; the slots are the portal's, the times the double's.
+    # No second has more than its share, but for what ten threads of two workers have in hand when a busy machine wakes up.
     by_second = Counter(int(one.started - asked[0].started) for one in asked)
-    assert max(by_second.values()) <= 60 * 1.3, by_second
+    assert max(by_second.values()) <= 60 + 20, by_second
