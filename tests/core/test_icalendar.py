@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshportal.core import icalendar
@@ -71,6 +71,7 @@ def test_lines_are_folded_between_characters() -> None:
 
 
 @pytest.mark.fuzz
+@settings(deadline=None)
 @given(name=st.text(max_size=200), summary=st.text(max_size=300), description=st.text(max_size=600))
 def test_any_text_comes_back_as_it_was_and_changes_no_structure(name: str, summary: str, description: str) -> None:
     text = written(event(summary=summary, description=description, reminders=(DAY,)), name=name)

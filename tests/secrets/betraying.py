@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SECONDS = 4.0
+SECONDS = 5.0
 
 
 def betray(*, key_pem: str, password: str) -> None:

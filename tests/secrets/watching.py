@@ -19,9 +19,9 @@ from tests.secrets.needles import Needle, found_in
 _MOST = 64 * 1024 * 1024
 _LOOK_EVERY = 0.02
 _MAPS_EVERY = 0.2
-# What is large and changes all the time is read twice a second.
+# What is large and changes all the time (the write-ahead log) would keep it from looking at anything else.
 _LARGE = 1024 * 1024
-_AGAIN_AFTER = 0.5
+_AGAIN_AFTER = 5.0
 _MAPPED = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \d+\s*(.*)")
 # Shared memory without a name, or of a file that has none any more.
 _NAMELESS = ("(deleted)", "/memfd:", "/dev/zero", "/dev/shm")
