@@ -12,12 +12,13 @@ from django.urls import reverse
 from mailboxes.models import Mode
 from meshportal.accounts.models import Role
 from meshportal.audit.models import AuditEvent
-from meshportal.console import switch_sentences
+from meshportal.console import onboarding_sentences, switch_sentences
 from meshportal.web.time import london
 
 # Every act that a team's trail can hold, as the filter names it.
 ACTIONS: dict[str, str] = {
     **switch_sentences.ACTIONS,
+    **onboarding_sentences.ACTIONS,
     "message.body_read": "Body read",
     "message.body_downloaded": "Body downloaded",
     "message.retried": "Message retried",
@@ -38,16 +39,8 @@ ACTIONS: dict[str, str] = {
     "mailbox.checked": "Connection checked",
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
-    "mailbox.password_tried": "New password of a mailbox tried",
     "mailbox.noted": "Tags or notes of a mailbox changed",
-    "mailbox.closing": "Mailbox is being closed",
-    "mailbox.kept_open": "Mailbox kept open",
-    "mailbox.archived": "Mailbox closed for good",
     "mailbox.workflows_declared": "Workflows of a mailbox declared",
-    "onboarding.begun": "Onboarding begun",
-    "onboarding.answered": "Step of an onboarding saved",
-    "onboarding.went_live": "Onboarded mailbox went live",
-    "onboarding.stopped": "Onboarding stopped",
     "mailbox_import.prepared": "File of mailboxes uploaded",
     "mailbox_import.applied": "File of mailboxes imported",
     "mailbox_import.discarded": "File of mailboxes discarded",
@@ -125,8 +118,6 @@ def tell(event: AuditEvent) -> Told:
     telling = _TELLINGS.get(event.action)
     if telling is not None:
         return telling(event)
-    if (of_switch := switch_sentences.words(event)) is not None:
-        return Told(*of_switch)
     return Told(f"did “{event.action.replace('.', ': ').replace('_', ' ')}” on")
 
 
@@ -303,6 +294,10 @@ def _address_confirmed(event: AuditEvent) -> Told:
     return Told("confirmed the address of", f": {after}{f' instead of {before}' if before and before != after else ''}")
 
 
+def _of_switch(event: AuditEvent) -> Told:
+    return Told(*(switch_sentences.words(event) or ("acted on the",)))
+
+
 def _filtered(event: AuditEvent) -> str:
     filters = event.after.get("filters") or {}
     chosen = ", ".join(f"{name} “{value}”" for name, value in sorted(filters.items()))
@@ -338,6 +333,8 @@ def _label(choices: Any, value: Any) -> str:
 
 
 _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
+    **dict.fromkeys(switch_sentences.ACTIONS, _of_switch),
+    **{action: _plain(words) for action, words in onboarding_sentences.BEFORE.items()},
     "message.body_read": _body("read"),
     "message.body_downloaded": _body("downloaded"),
     "message.retried": _plain("asked to try", " again"),
@@ -358,16 +355,8 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "mailbox.checked": _plain("had the connection checked of mailbox"),
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,
-    "mailbox.password_tried": _plain("tried a new password that MESH did not take, for mailbox"),
     "mailbox.noted": _noted,
-    "mailbox.closing": _plain("began to close mailbox"),
-    "mailbox.kept_open": _plain("decided to keep open mailbox"),
-    "mailbox.archived": _plain("closed for good mailbox"),
     "mailbox.workflows_declared": _workflows_declared,
-    "onboarding.begun": _plain("began the"),
-    "onboarding.answered": _plain("saved a step of the"),
-    "onboarding.went_live": _plain("let the mailbox go live of the"),
-    "onboarding.stopped": _plain("stopped the"),
     "mailbox_import.prepared": _imported("uploaded the"),
     "mailbox_import.applied": _imported("carried out the"),
     "mailbox_import.discarded": _plain("discarded the"),
