@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from meshportal.console import switch_sentences
+from meshportal.console import onboarding_sentences, switch_sentences
 
 ACTIONS: dict[str, str] = {
     **switch_sentences.ACTIONS,
+    **onboarding_sentences.ACTIONS,
     "message.body_read": "Body read",
     "message.body_downloaded": "Body downloaded",
     "message.retried": "Message retried",
@@ -26,16 +27,8 @@ ACTIONS: dict[str, str] = {
     "mailbox.checked": "Connection checked",
     "mailbox.added": "Mailbox added",
     "mailbox.changed": "Mailbox changed",
-    "mailbox.password_tried": "New password of a mailbox tried",
     "mailbox.noted": "Tags or notes of a mailbox changed",
-    "mailbox.closing": "Mailbox is being closed",
-    "mailbox.kept_open": "Mailbox kept open",
-    "mailbox.archived": "Mailbox closed for good",
     "mailbox.workflows_declared": "Workflows of a mailbox declared",
-    "onboarding.begun": "Onboarding begun",
-    "onboarding.answered": "Step of an onboarding saved",
-    "onboarding.went_live": "Onboarded mailbox went live",
-    "onboarding.stopped": "Onboarding stopped",
     "mailbox_import.prepared": "File of mailboxes uploaded",
     "mailbox_import.applied": "File of mailboxes imported",
     "mailbox_import.discarded": "File of mailboxes discarded",

@@ -12,7 +12,7 @@ from django.urls import reverse
 from mailboxes.models import Mode
 from meshportal.accounts.models import Role
 from meshportal.audit.models import AuditEvent
-from meshportal.console import switch_sentences
+from meshportal.console import onboarding_sentences, switch_sentences
 from meshportal.web.time import london
 
 _PAGES = {
@@ -52,8 +52,6 @@ def tell(event: AuditEvent) -> Told:
     telling = _TELLINGS.get(event.action)
     if telling is not None:
         return telling(event)
-    if (of_switch := switch_sentences.words(event)) is not None:
-        return Told(*of_switch)
     return Told(f"did “{event.action.replace('.', ': ').replace('_', ' ')}” on")
 
 
@@ -235,6 +233,10 @@ def _address_followed(event: AuditEvent) -> Told:
     return Told("had the address book follow a switch, for", f": {after}{f' instead of {before}' if before else ''}")
 
 
+def _of_switch(event: AuditEvent) -> Told:
+    return Told(*(switch_sentences.words(event) or ("acted on the",)))
+
+
 def _filtered(event: AuditEvent) -> str:
     filters = event.after.get("filters") or {}
     chosen = ", ".join(f"{name} “{value}”" for name, value in sorted(filters.items()))
@@ -270,6 +272,8 @@ def _label(choices: Any, value: Any) -> str:
 
 
 _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
+    **dict.fromkeys(switch_sentences.ACTIONS, _of_switch),
+    **{action: _plain(words) for action, words in onboarding_sentences.BEFORE.items()},
     "message.body_read": _body("read"),
     "message.body_downloaded": _body("downloaded"),
     "message.retried": _plain("asked to try", " again"),
@@ -290,16 +294,8 @@ _TELLINGS: dict[str, Callable[[AuditEvent], Told]] = {
     "mailbox.checked": _plain("had the connection checked of mailbox"),
     "mailbox.added": _mailbox_added,
     "mailbox.changed": _mailbox_changed,
-    "mailbox.password_tried": _plain("tried a new password that MESH did not take, for mailbox"),
     "mailbox.noted": _noted,
-    "mailbox.closing": _plain("began to close mailbox"),
-    "mailbox.kept_open": _plain("decided to keep open mailbox"),
-    "mailbox.archived": _plain("closed for good mailbox"),
     "mailbox.workflows_declared": _workflows_declared,
-    "onboarding.begun": _plain("began the"),
-    "onboarding.answered": _plain("saved a step of the"),
-    "onboarding.went_live": _plain("let the mailbox go live of the"),
-    "onboarding.stopped": _plain("stopped the"),
     "mailbox_import.prepared": _imported("uploaded the"),
     "mailbox_import.applied": _imported("carried out the"),
     "mailbox_import.discarded": _plain("discarded the"),

@@ -28,7 +28,10 @@ PEOPLE = {
 MAILBOX_PASSWORD = "planted-password-of-a-mailbox"
 WEBHOOK_SECRET = "planted-secret-of-a-webhook-with-32-letters"
 PASSPHRASE = "planted-passphrase-of-a-key"
-PLANTED = (MAILBOX_PASSWORD, WEBHOOK_SECRET, PASSPHRASE, "PRIVATE KEY-----", "AGE-SECRET-KEY-1")
+# A key under a passphrase may go out, to whoever asked for it.
+CLEAR_KEYS = tuple(f"BEGIN {kind}PRIVATE KEY" for kind in ("", "RSA ", "EC "))
+FILE_PASSWORD = "PLANTED-password"
+PLANTED = (MAILBOX_PASSWORD, WEBHOOK_SECRET, PASSPHRASE, FILE_PASSWORD, *CLEAR_KEYS, "AGE-SECRET-KEY-1")
 SECRETS = ("SECRET_KEY", "MESHPORTAL_KEYS", "MESHPORTAL_PAYLOAD_KEYS")
 _ARGUMENTS = [
     "--no-sandbox",

@@ -10,13 +10,13 @@ import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
 from meshportal.core import csvout
-from tests.browser.conftest import NewPage, Site
+from tests.browser.conftest import FILE_PASSWORD, NewPage, Site
 from tests.browser.test_journeys import tab_to
 from tests.browser.test_pages import at_both_widths, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-PREFIX, PASSWORD = "X26BR", "PLANTED-password"
+PREFIX, PASSWORD = "X26BR", FILE_PASSWORD
 _RUN = itertools.count(1)
 HEAD = ["mailbox_id", "environment", "ods_code", "name", "password", "certificate", "mode", "poll_seconds"]
 
