@@ -6,6 +6,7 @@ from celery import shared_task
 
 from mailboxes import handshakes, importing, lifecycle
 from mailboxes.addresses import lookups
+from mailboxes.client import bringing
 
 
 @shared_task
@@ -22,8 +23,9 @@ def resume_due() -> None:
 
 @shared_task
 def sweep_imports() -> None:
-    """Takes away files of mailboxes that nobody imported in time: they may hold passwords."""
+    """Takes away files of mailboxes and of clients that nobody imported in time: they may hold passwords."""
     importing.sweep()
+    bringing.sweep()
 
 
 @shared_task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from mailboxes.views import detail, examinations, imports, life, lists, onboarding, roll_over, settings
+from mailboxes.views import clients, detail, examinations, imports, life, lists, onboarding, roll_over, settings
 
 app_name = "mailboxes"
 
@@ -36,9 +36,13 @@ urlpatterns = [
     path("export/", imports.MailboxExport.as_view(), name="export"),
     path("imports/<uuid:pk>/", imports.ImportedPage.as_view(), name="imported"),
     path("imports/<uuid:pk>/discard/", imports.DiscardImport.as_view(), name="imported-discard"),
+    path("client-import/", clients.ClientImportPage.as_view(), name="client-import"),
+    path("client-imports/<uuid:pk>/", clients.ClientImportedPage.as_view(), name="client-imported"),
+    path("client-imports/<uuid:pk>/discard/", clients.DiscardClientImport.as_view(), name="client-imported-discard"),
     path("checks/<uuid:pk>/", examinations.ExaminationPage.as_view(), name="examination"),
     path("checks/<uuid:pk>/again/", examinations.RetryExamination.as_view(), name="examination-retry"),
     path("<uuid:pk>/", detail.MailboxPage.as_view(), name="detail"),
+    path("<uuid:pk>/cut-over/", clients.CutOverPage.as_view(), name="cut-over"),
     path("<uuid:pk>/poll/", detail.PollNow.as_view(), name="poll"),
     path("<uuid:pk>/settings/", settings.MailboxSettings.as_view(), name="settings"),
     path("<uuid:pk>/password/", settings.MailboxPassword.as_view(), name="password"),

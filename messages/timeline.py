@@ -54,6 +54,9 @@ _KINDS: dict[str, tuple[str, bool]] = {
     "hand_over_failed": ("Could not be handed on; the portal tries again", True),
     "hand_over_given_up": ("Could not be handed on: needs a person", True),
     "hand_over_again": ("Asked to be handed on again", False),
+    "client_received": ("Put into its IN folder by the mailbox’s own MESH client", False),
+    "client_sent": ("Sent by the mailbox’s own MESH client", False),
+    "client_failed": ("The mailbox’s own MESH client could not send it", True),
     "body_read": ("Body opened", False),
     "body_downloaded": ("Body downloaded", False),
 }

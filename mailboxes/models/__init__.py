@@ -10,6 +10,7 @@ from mailboxes.models.address import (
     WorkflowSearch,
 )
 from mailboxes.models.bulk import Examination, ExaminationRow, Finding, MailboxImport
+from mailboxes.models.client import ClientImport, ClientMailbox
 from mailboxes.models.declared_workflow import DeclaredWorkflow
 from mailboxes.models.mailbox import Mailbox, Mode
 from mailboxes.models.onboarding import Onboarding
@@ -28,6 +29,8 @@ __all__ = [
     "CaseEvent",
     "CaseTick",
     "Channel",
+    "ClientImport",
+    "ClientMailbox",
     "DeclaredWorkflow",
     "Evidence",
     "Examination",

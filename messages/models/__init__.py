@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from messages.models.ack import Ack, AckAnswer, AckKind, BodyName
 from messages.models.bulk import BulkResend, BulkResendRow, BulkRowState
+from messages.models.client_record import ClientPlace, ClientRecord
 from messages.models.composed import Composed
 from messages.models.event import MessageEvent
 from messages.models.hand_over import Handed, HandOver
@@ -20,6 +21,8 @@ __all__ = [
     "BulkResend",
     "BulkResendRow",
     "BulkRowState",
+    "ClientPlace",
+    "ClientRecord",
     "Composed",
     "FolderPickup",
     "HandOver",

@@ -31,7 +31,7 @@ def _prepare() -> None:
     import redis  # noqa: F401
 
     import meshportal.mesh  # noqa: F401
-    from tests.fleet import addressing, handing, importing, operations, sending  # noqa: F401
+    from tests.fleet import addressing, clients, handing, importing, operations, sending  # noqa: F401
 
 
 def _start(argv: list[str], log: str) -> int:
@@ -64,9 +64,9 @@ def _run(name: str, arguments: dict[str, Any]) -> Any:
     if pid == 0:
         status = 0
         try:
-            from tests.fleet import addressing, handing, importing, operations, sending
+            from tests.fleet import addressing, clients, handing, importing, operations, sending
 
-            modules = (operations, sending, handing, importing, addressing)
+            modules = (operations, sending, handing, importing, addressing, clients)
             operation = next(getattr(module, name) for module in modules if hasattr(module, name))
             answer = {"result": operation(**arguments)}
         except BaseException:

@@ -114,6 +114,8 @@ def world(team: Any, other_team: Any, mailbox: Make, message: Make, member: Make
         "their_import": filed(other_team, 3),
         "entry": written_down(team, "G81086", "YGM24HC001"),
         "case": switching(team, box),
+        "client": brought(team, "X26CLIENT1"),
+        "their_client": brought(other_team, "RH8HC001C"),
     }
 
 
@@ -187,6 +189,28 @@ def filed(team: Any, number: int, *, apply: bool = False) -> Any:
     return made
 
 
+def brought(team: Any, mailbox_id: str) -> Any:
+    """The files of a MESH client that wait."""
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from mailboxes.models import ClientImport
+    from meshportal.audit.actors import Actor
+
+    box = {"line": 2, "mailbox_id": mailbox_id, "kind": "add", "typed": True, "interface_root": ""}
+    now = timezone.now()
+    return ClientImport.objects.create(
+        team=team,
+        environment="sandbox",
+        held={"passphrase": "PLANTED"},
+        boxes=[box],
+        certificate={"name": team.name, "subject": mailbox_id, "known": False, "until": now.isoformat(), "ods_code": "X26"},
+        expires_at=now + timedelta(hours=1),
+        **ClientImport.asked_by_actor(Actor.command("test")),
+    )
+
+
 def asked(team: Any) -> Any:
     """A request for a certificate that has not come."""
     from certificates.models import CertificateRequest
@@ -257,6 +281,8 @@ def targets(route: Route, world: dict[str, Any]) -> list[str]:
         return [route.url(team=world["team"].slug, pk=world["identity"].pk)]
     if route.name.startswith("mailboxes:imported"):
         return [route.url(team=world["team"].slug, pk=one.pk) for one in world["imports"]]
+    if route.name.startswith("mailboxes:client-imported"):
+        return [route.url(team=world["team"].slug, pk=world["client"].pk)]
     if route.name.startswith("mailboxes:examination"):
         return [route.url(team=world["team"].slug, pk=world["imports"][1].examination_id)]
     if route.name.startswith("mailboxes:roll-over"):
