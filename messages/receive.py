@@ -187,8 +187,6 @@ def _link(report: Message, failed: Message) -> None:
     report.linked_message = failed
     # Whoever else is about to change the message has done so, or waits until this is committed.
     failed.state = records.lock(failed)
-    if failed.direction == Direction.OUT:
-        suspicions.of_answer(failed, code=report.status_code, description=report.status_description)
     facts = {"code": report.status_code, "description": report.status_description, "report": str(report.pk)}
     if failed.direction == Direction.OUT and State.RETURNED in TRANSITIONS[failed.state]:
         records.move(
@@ -206,6 +204,9 @@ def _link(report: Message, failed: Message) -> None:
         book.returned(failed, report.status_code, report.status_description)
     else:
         records.note(failed, "report_received", **facts)
+    if failed.direction == Direction.OUT:
+        # Last, since a case that opens is in the audit, whose lock comes after all others.
+        suspicions.of_answer(failed, code=report.status_code, description=report.status_description)
 
 
 def link_earlier_report(message: Message) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 from django.utils import timezone
 
 from mailboxes.addresses import changes
-from mailboxes.models import AddressAnswer, AddressEntry, AddressPair
+from mailboxes.models import AddressAnswer, AddressChange, AddressEntry, AddressPair
 from mailboxes.models.address import DRIFTED, Drift, Ended, Source
 from meshportal.mesh import EndpointMatch
 
@@ -51,9 +51,13 @@ def keep(pair: AddressPair, results: list[dict[str, str]], now: datetime) -> Non
     AddressAnswer.objects.create(pair=pair, at=now, results=results)
     pair.results = results
     rows = AddressEntry.objects.select_for_update(of=("self",)).filter(pair=pair, removed_at__isnull=True)
+    opened = []
     for entry in rows.select_related("team").order_by("pk"):
         entry.pair = pair
-        _apply(entry, results, now)
+        opened.append(_apply(entry, results, now))
+    for change in opened:
+        if change is not None:
+            changes.pass_on(change)
 
 
 def keep_failure(pair: AddressPair, code: str, sentence: str, now: datetime) -> None:
@@ -78,7 +82,8 @@ def judge(entry: AddressEntry, ids: list[str]) -> Drift:
     return Drift.GONE if known or entry.source != Source.TRAFFIC else Drift.UNKNOWN
 
 
-def _apply(entry: AddressEntry, results: list[dict[str, str]], now: datetime) -> None:
+def _apply(entry: AddressEntry, results: list[dict[str, str]], now: datetime) -> AddressChange | None:
+    """Judges ``entry`` by the answer; gives the change that this opened."""
     before, ids = entry.drift, [one["id"] for one in results]
     entry.drift = judge(entry, ids)
     values: dict[str, Any] = {"drift": entry.drift, "updated_at": timezone.now()}
@@ -98,6 +103,7 @@ def _apply(entry: AddressEntry, results: list[dict[str, str]], now: datetime) ->
     if drifted:
         change = changes.open_change(entry) if before in DRIFTED else None
         if change is None or (change.kind, change.new) != (entry.drift, ids):
-            changes.opened(entry=entry, kind=entry.drift, new=ids, now=now)
+            return changes.opened(entry=entry, kind=entry.drift, new=ids, now=now)
     elif before in DRIFTED:
         changes.ended(entry=entry, how=Ended.RETURNED, now=now)
+    return None

@@ -48,7 +48,6 @@ def opened(*, entry: AddressEntry, kind: str, new: Sequence[str], now: datetime)
         team_id=entry.team_id, entry=entry, kind=kind, old=entry.mailbox_id, new=list(new), at=now
     )
     _tell(entry)
-    _pass_on(entry, kind, new)
     return change
 
 
@@ -63,9 +62,12 @@ def open_change(entry: AddressEntry) -> AddressChange | None:
     return AddressChange.objects.filter(entry=entry, ended_at__isnull=True).first()
 
 
-def _pass_on(entry: AddressEntry, kind: str, new: Sequence[str]) -> None:
-    """The one place where :mod:`mailboxes.switches` hears of it, in the transaction that keeps the answer."""
-    pair = entry.pair
+def pass_on(change: AddressChange) -> None:
+    """The one place where :mod:`mailboxes.switches` hears of it, in the transaction that keeps the answer.
+
+    After whatever else that locks: a case that opens is in the audit, whose lock comes last everywhere.
+    """
+    entry, pair = change.entry, change.entry.pair
     log.info(
         "address_changed",
         team=entry.team.slug,
@@ -73,15 +75,15 @@ def _pass_on(entry: AddressEntry, kind: str, new: Sequence[str]) -> None:
         ods_code=pair.ods_code,
         workflow=pair.workflow_id,
         old=entry.mailbox_id,
-        new=list(new),
-        kind=kind,
+        new=change.new,
+        kind=change.kind,
     )
     note_signal(
         environment=pair.environment,
         ods_code=pair.ods_code,
         workflow_id=pair.workflow_id,
-        kind=_SIGNS[Drift(kind)],
-        detail={"mailbox": entry.mailbox_id, "answer": ", ".join(new)},
+        kind=_SIGNS[Drift(change.kind)],
+        detail={"mailbox": entry.mailbox_id, "answer": ", ".join(change.new)},
         team=entry.team,
     )
 

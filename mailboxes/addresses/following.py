@@ -17,7 +17,7 @@ from datetime import date, datetime, time, timedelta
 from django.utils import timezone
 
 from mailboxes.addresses import changes, services
-from mailboxes.models import AddressEntry, Organisation
+from mailboxes.models import AddressEntry, AddressPair, Organisation
 from mailboxes.models.address import Drift, Ended, Source
 from meshportal.accounts.models import Team
 from meshportal.audit import services as audit
@@ -31,12 +31,28 @@ def take(
     *, actor: Actor, team: Team, environment: str, organisation: Organisation, mailboxes: Mapping[str, str], reason: str
 ) -> int:
     """Sets the mailbox of each workflow; gives how many entries changed. Works in the caller's transaction."""
-    changed = 0
-    # In one order, so that two cases never wait for each other.
-    for workflow_id, mailbox_id in sorted(mailboxes.items()):
-        if mailbox_id and _take(actor, team, environment, organisation.ods_code, workflow_id, mailbox_id, reason):
-            changed += 1
-    return changed
+    code = organisation.ods_code
+    wanted = sorted((workflow_id, mailbox_id) for workflow_id, mailbox_id in mailboxes.items() if mailbox_id)
+    # All rows in one order and before the first line of the audit, as whoever keeps an answer does: nobody waits in a circle.
+    pairs = [(services.held_pair(environment, code, workflow_id), mailbox_id) for workflow_id, mailbox_id in wanted]
+    taken = [_take(actor, team, pair, mailbox_id, reason) for pair, mailbox_id in pairs]
+    changed = [(entry, before) for entry, before in taken if before is not None]
+    for entry, before in changed:
+        audit.record(
+            actor=actor,
+            action="address.followed",
+            target=entry,
+            team=team,
+            reason=reason,
+            before={"mailbox": before},
+            after={
+                "mailbox": entry.mailbox_id,
+                "environment": environment,
+                "ods_code": code,
+                "workflow_id": entry.pair.workflow_id,
+            },
+        )
+    return len(changed)
 
 
 def watch(*, environment: str, organisation: Organisation, go_live: date | None, now: datetime) -> None:
@@ -45,12 +61,12 @@ def watch(*, environment: str, organisation: Organisation, go_live: date | None,
     services.watch_hourly(environment=environment, ods_code=organisation.ods_code, until=latest + WATCH_FOR)
 
 
-def _take(actor: Actor, team: Team, environment: str, code: str, workflow_id: str, mailbox_id: str, reason: str) -> bool:
-    pair = services.held_pair(environment, code, workflow_id)
+def _take(actor: Actor, team: Team, pair: AddressPair, mailbox_id: str, reason: str) -> tuple[AddressEntry, str | None]:
+    """The entry, and the mailbox that it had; None when it had this one already."""
     found = AddressEntry.objects.select_for_update().filter(team=team, pair=pair).first()
     entry = found or AddressEntry(team=team, pair=pair)
     if found is not None and entry.removed_at is None and entry.mailbox_id == mailbox_id:
-        return False
+        return entry, None
     before, drifted = entry.mailbox_id if entry.removed_at is None else "", entry.drifted
     entry.mailbox_id, entry.mailbox_name, entry.source = mailbox_id, "", Source.TYPED
     entry.drift, entry.drift_since, entry.verified_at, entry.accepted, entry.removed_at = Drift.NEW, None, None, [], None
@@ -61,13 +77,4 @@ def _take(actor: Actor, team: Team, environment: str, code: str, workflow_id: st
     if drifted:
         changes.ended(entry=entry, how=Ended.CONFIRMED, now=timezone.now(), by=actor.label, reason=reason)
     services.ask_soon(pair)
-    audit.record(
-        actor=actor,
-        action="address.followed",
-        target=entry,
-        team=team,
-        reason=reason,
-        before={"mailbox": before},
-        after={"mailbox": mailbox_id, "environment": environment, "ods_code": code, "workflow_id": workflow_id},
-    )
-    return True
+    return entry, before

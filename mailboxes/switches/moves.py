@@ -113,6 +113,8 @@ def _follow(case: SwitchCase, actor: Actor, words: str, before: str) -> None:
     """The address book takes the new mailboxes on ``switched``, the old ones on its undo, and is asked hourly meanwhile."""
     if case.organisation is None:
         return
+    if case.state in WATCHED:
+        following.watch(environment=case.environment, organisation=case.organisation, go_live=case.go_live, now=timezone.now())
     undone = before == CaseState.SWITCHED and case.state == CaseState.FROZEN
     if undone or case.state == CaseState.SWITCHED:
         following.take(
@@ -123,8 +125,6 @@ def _follow(case: SwitchCase, actor: Actor, words: str, before: str) -> None:
             mailboxes={one.workflow_id: one.old_mailbox if undone else one.new_mailbox for one in case.addresses.all()},
             reason=words or f"The {case} was done.",
         )
-    if case.state in WATCHED:
-        following.watch(environment=case.environment, organisation=case.organisation, go_live=case.go_live, now=timezone.now())
 
 
 def _name(case: SwitchCase, ods_code: str) -> None:

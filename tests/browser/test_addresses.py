@@ -22,7 +22,7 @@ def press(page: Page, selector: str, key: str = "Enter") -> None:
 
 
 def test_add_notice_confirm_remove_by_keyboard(site: Site, new_page: NewPage) -> None:
-    site.double.add_mailbox(OLD, ods_code="G81086", name="Seaside Surgery", workflows=[WORKFLOW])
+    site.double.add_mailbox(OLD, ods_code="G81099", name="Seaside Surgery", workflows=[WORKFLOW])
     page = new_page("operator", expected=(422,))
     page.goto(f"{site.url}/t/fleet/addresses/add/")
     settle(page)
@@ -30,7 +30,7 @@ def test_add_notice_confirm_remove_by_keyboard(site: Site, new_page: NewPage) ->
     expect(page.get_by_role("alert").filter(has_text="There is a problem")).to_contain_text("Enter the ODS code")
     at_both_widths(page, "address-add-wrong", dark=True)
     tab_to(page, "input[name=ods_code]")
-    page.keyboard.type("g81086")
+    page.keyboard.type("g81099")
     tab_to(page, "input[name=workflow_id]")
     page.keyboard.type(WORKFLOW)
     press(page, "main form button[type=submit]")
@@ -43,8 +43,8 @@ def test_add_notice_confirm_remove_by_keyboard(site: Site, new_page: NewPage) ->
     at_both_widths(page, "address-agrees", dark=True)
 
     site.double.update_mailbox(OLD, active=False)
-    site.double.add_mailbox(NEW, ods_code="G81086", name="Seaside Surgery at its new system", workflows=[WORKFLOW])
-    site.double.add_mailbox(THIRD, ods_code="G81086", name="Another one", workflows=[WORKFLOW])
+    site.double.add_mailbox(NEW, ods_code="G81099", name="Seaside Surgery at its new system", workflows=[WORKFLOW])
+    site.double.add_mailbox(THIRD, ods_code="G81099", name="Another one", workflows=[WORKFLOW])
     site.portal.ask("look_up")
     page.goto(f"{site.url}/t/fleet/addresses/")
     settle(page)

@@ -152,11 +152,11 @@ def switching(team: Any, box: Any) -> Any:
     from meshportal.audit.actors import Actor
     from messages import outbox
 
-    practice = Organisation.objects.get_or_create(ods_code="G81086")[0]
+    practice = Organisation.objects.create(ods_code="G81087", name="Example Surgery")
     values = {"environment": box.environment, "organisation": practice, "came_from": "confirmed", "state": "frozen"}
     case = SwitchCase.objects.create(team=team, **values)
-    CaseAddress.objects.create(case=case, workflow_id="TEST", old_mailbox="G81086GP1")
-    draft = outbox.Draft(recipient="G81086GP1", workflow_id="TEST", subject="PLANTED-SUBJECT")
+    CaseAddress.objects.create(case=case, workflow_id="TEST", old_mailbox="G81087GP1")
+    draft = outbox.Draft(recipient="G81087GP1", workflow_id="TEST", subject="PLANTED-SUBJECT")
     assert outbox.put(actor=Actor.command("test"), mailbox=box, draft=draft, body=[b"held"]).state == "on_hold"
     return case
 
