@@ -60,7 +60,7 @@ def test_the_calendar_leads_to_a_month_and_to_what_takes_the_place(site: Site, l
     tab_to(page, ".portal-year a.portal-year__link")
     heading = page.evaluate("document.activeElement.hash.slice(1)")
     page.keyboard.press("Enter")
-    assert page.url.endswith(f"#{heading}")
+    page.wait_for_url(f"{lapsing}#{heading}")
     page.keyboard.press("Tab")
     expect(page.get_by_role("heading", level=3).nth(1)).to_contain_text(focused(page))
     hub = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name=re.compile("^GP federation hub")))

@@ -41,7 +41,7 @@ class Install:
     portal: Portal
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def install(need: Callable[[str], None], sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Install]:
     need("redis")
     need("chromium")

@@ -100,7 +100,6 @@ class Broker:
         found = {Finding("broker", "a command", what) for line in list(self.said) for what in found_in(_unescaped(line), needles)}
         for key in self._client.scan_iter():
             found |= {Finding("broker", "a key", what) for what in found_in(bytes(key) + self._value(key), needles)}
-        self._client.config_set("dir", str(self._folder))
         self._client.config_set("rdbcompression", "no")
         self._client.save()
         saved, _ = files_under(self._folder, needles=needles)
