@@ -71,10 +71,9 @@ def mode_field(present: str = "", modes: tuple[Mode, ...] = tuple(Mode)) -> form
     return field
 
 
-class AddForm(NhsFormMixin, forms.Form):
-    """A mailbox that MESH has given out."""
+class GivenOutForm(NhsFormMixin, forms.Form):
+    """What came in the two e-mails: the mailbox ID and the password."""
 
-    environment = forms.ChoiceField(label="Environment", choices=Environment.choices, widget=forms.RadioSelect)
     mailbox_id = forms.CharField(
         label="Mailbox ID",
         help_text="From the first of the two e-mails, such as X26HC001.",
@@ -86,6 +85,23 @@ class AddForm(NhsFormMixin, forms.Form):
         help_text="From the second of the two e-mails. It is sealed at once and never shown again.",
         error_messages={"required": "Enter the password of the mailbox"},
     )
+
+    def clean_mailbox_id(self) -> str:
+        return str(self.cleaned_data["mailbox_id"]).upper()
+
+
+def workflow_lines(label: str, help_text: str, *, rows: int, most: int) -> forms.CharField:
+    """A field for workflow IDs, one a line."""
+    area = forms.Textarea(attrs={"rows": rows, "spellcheck": "false", "class": "portal-mono"})
+    return forms.CharField(label=label, help_text=help_text, required=False, max_length=most, widget=area)
+
+
+class AddForm(GivenOutForm):
+    """A mailbox that MESH has given out."""
+
+    field_order = ("environment", "mailbox_id", "password")
+
+    environment = forms.ChoiceField(label="Environment", choices=Environment.choices, widget=forms.RadioSelect)
     name = forms.CharField(
         label="Name of the mailbox",
         help_text="What your staff call it, such as “Pathology results”.",
@@ -113,9 +129,6 @@ class AddForm(NhsFormMixin, forms.Form):
         chosen = self.fields["identity"]
         empty = [("", "Choose a certificate")] if len(certificates) != 1 else []
         chosen.choices = [*empty, *certificates]  # type: ignore[attr-defined]
-
-    def clean_mailbox_id(self) -> str:
-        return str(self.cleaned_data["mailbox_id"]).upper()
 
     def clean_ods_code(self) -> str:
         return str(self.cleaned_data["ods_code"]).upper()
@@ -293,20 +306,8 @@ class WorkflowsForm(NhsFormMixin, forms.Form):
     """What a mailbox is registered for."""
 
     seen = forms.CharField(widget=forms.HiddenInput, max_length=64)
-    sends = forms.CharField(
-        label="Workflow IDs that it may send",
-        help_text="One a line, as it is registered in MESH.",
-        required=False,
-        max_length=8000,
-        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "class": "portal-mono"}),
-    )
-    receives = forms.CharField(
-        label="Workflow IDs that it may receive",
-        help_text="One a line.",
-        required=False,
-        max_length=8000,
-        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "class": "portal-mono"}),
-    )
+    sends = workflow_lines("Workflow IDs that it may send", "One a line, as it is registered in MESH.", rows=6, most=8000)
+    receives = workflow_lines("Workflow IDs that it may receive", "One a line.", rows=6, most=8000)
 
     def clean_sends(self) -> list[str]:
         return workflow_ids(self.cleaned_data["sends"])

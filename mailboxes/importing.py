@@ -1,6 +1,7 @@
 """Mailboxes from a file: what it would do, and doing it, all or nothing. The file itself is :mod:`mailboxes.sheet`.
 
 The dry run is the act itself, undone: whatever refuses a mailbox when it is added or changed by hand refuses its row here.
+How its rows wait for the word, and end: :mod:`mailboxes.keeping`; the plan in words stays.
 
 | what goes wrong | what stands, and what happens then |
 |---|---|
@@ -12,10 +13,7 @@ The dry run is the act itself, undone: whatever refuses a mailbox when it is add
 | it dies while it is applied | one transaction: none of the rows, and the import waits as before |
 | a mailbox of the file, or what the file would do, changed since the person looked | it is shown anew |
 | a row is refused by then | a sentence with the row; nothing is done |
-| two people apply it, or one twice | the second is told that it is done |
 | two files that add the same mailboxes are applied in the same moment | the second is shown anew what is left |
-| nobody applies it for two hours, or somebody discards it | the sealed rows are gone; the plan in words stays |
-| the sealed rows cannot be opened with the portal's keys | a sentence: upload it again |
 
 Locks are taken in the order import, team, mailboxes by id, audit: all mailboxes before the first audit event, since everybody who
 changes one mailbox locks it before the audit chain.
@@ -28,14 +26,13 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from certificates.models import Environment
-from mailboxes import examining
+from mailboxes import examining, keeping
 from mailboxes.import_rows import Line, RowWorker
 from mailboxes.models import Examination, MailboxImport
 from mailboxes.sheet import TABLE
@@ -44,17 +41,12 @@ from meshportal.audit import context
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
 from meshportal.core.acts import Refused
-from meshportal.core.crypto import CannotUnseal
 from meshportal.core.csvin import Problem, Row
 
-KEPT_FOR = timedelta(hours=2)
 CHANGED = (
     "Something in the portal changed since you looked, so nothing was imported. Below is what the file would do now: look at it "
     "again, then import it."
 )
-DONE = "This file was imported already, or it was discarded."
-EXPIRED = "This file was uploaded more than two hours ago and is not kept any longer. Upload it again."
-UNREADABLE = "What was uploaded cannot be opened with the portal’s keys. Upload the file again."
 NOTHING = "The file changes nothing: every mailbox in it is as the file says."
 WHY = "Say why the mode of mailboxes changes: it decides who takes the messages, and is kept in the audit."
 
@@ -123,13 +115,11 @@ def prepare(*, actor: Actor, team: Team, data: bytes, file_name: str = "") -> Ma
         made = MailboxImport.objects.create(
             team=team,
             environment=outcome.environment,
-            file_name="".join(character for character in file_name if character.isprintable())[:150],
             rows=[[row.number, dict(row.values)] for row in rows],
             plan=outcome.plan,
             notes=notes,
             digest=outcome.digest,
-            expires_at=timezone.now() + KEPT_FOR,
-            **MailboxImport.asked_by_actor(actor),
+            **keeping.beginning(actor=actor, file_name=file_name),
         )
         with context.request(made.request_id):
             audit.record(actor=actor, action="mailbox_import.prepared", target=made, team=team, after=_facts(outcome))
@@ -149,7 +139,7 @@ def apply(*, actor: Actor, imported: MailboxImport, digest: str, reason: str = "
     """
     try:
         with transaction.atomic(), context.request(imported.request_id):
-            held = _held(imported)
+            held = keeping.held(imported)
             if needs_reason(held.plan) and not reason.strip():
                 raise Refused(WHY)
             outcome = _carry_out(actor, held.team, _rows(held), reason.strip())
@@ -166,8 +156,7 @@ def apply(*, actor: Actor, imported: MailboxImport, digest: str, reason: str = "
                 after=_facts(outcome),
             )
             examination = examining.begin(actor=actor, team=held.team, environment=outcome.environment, mailboxes=outcome.touched)
-            now = timezone.now()
-            _end(held, now, applied_at=now, examination=examination, reason=reason.strip())
+            keeping.end(held, applied_at=timezone.now(), examination=examination, reason=reason.strip())
             return examination
     except _Undone as undone:
         outcome = undone.outcome
@@ -179,46 +168,8 @@ def apply(*, actor: Actor, imported: MailboxImport, digest: str, reason: str = "
     raise Refused(CHANGED)
 
 
-def discard(*, actor: Actor, imported: MailboxImport) -> None:
-    """Takes away what was uploaded. Raises Refused when it has come to its end already."""
-    with transaction.atomic(), context.request(imported.request_id):
-        held = _held(imported, expired_too=True)
-        audit.record(actor=actor, action="mailbox_import.discarded", target=held, team=held.team)
-        _end(held, timezone.now())
-
-
-def sweep() -> int:
-    """Takes away what expired; gives how many files there were."""
-    number = 0
-    for old in MailboxImport.objects.filter(ended_at__isnull=True, expires_at__lte=timezone.now()).defer("rows"):
-        try:
-            discard(actor=Actor.system("sweep"), imported=old)
-        except Refused:
-            continue
-        number += 1
-    return number
-
-
-def _held(imported: MailboxImport, *, expired_too: bool = False) -> MailboxImport:
-    rows = MailboxImport.objects.select_for_update(of=("self",)).select_related("team").defer("rows")
-    held = rows.get(pk=imported.pk)
-    if held.ended_at is not None:
-        raise Refused(DONE)
-    if held.expires_at <= timezone.now() and not expired_too:
-        raise Refused(EXPIRED)
-    return held
-
-
 def _rows(held: MailboxImport) -> list[Row]:
-    try:
-        kept: Any = MailboxImport.objects.values_list("rows", flat=True).get(pk=held.pk)
-    except CannotUnseal:
-        raise Refused(UNREADABLE) from None
-    return [Row(number, values) for number, values in kept or []]
-
-
-def _end(held: MailboxImport, now: Any, **changes: Any) -> None:
-    MailboxImport.objects.filter(pk=held.pk).update(rows=None, ended_at=now, updated_at=now, **changes)
+    return [Row(number, values) for number, values in keeping.opened(held) or []]
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:

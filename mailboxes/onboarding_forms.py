@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from certificates.models import Environment
-from mailboxes.forms import PLAIN, SecretField, mode_field, workflow_ids
+from mailboxes.forms import PLAIN, GivenOutForm, mode_field, workflow_ids, workflow_lines
 from mailboxes.models import Mode
 from mailboxes.models.onboarding import Access, OrganisationType
 from mailboxes.models.organisation import ods_code_shape
@@ -69,20 +69,13 @@ class DetailsForm(Stepped):
     third_party_contact = forms.CharField(label="Contact at the third party", max_length=300, required=False)
     nems = forms.BooleanField(label="Messages of the National Events Management Service (NEMS) will flow", required=False)
     access = forms.ChoiceField(label="How MESH is reached", choices=Access.choices, widget=forms.RadioSelect, initial=Access.API)
-    sends = forms.CharField(
-        label="Workflow IDs that it sends",
-        help_text="One a line, such as TOC_FHIR_IP_DISCH. A workflow that is new to MESH is requested before the mailbox.",
-        required=False,
-        max_length=4000,
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "class": "portal-mono"}),
+    sends = workflow_lines(
+        "Workflow IDs that it sends",
+        "One a line, such as TOC_FHIR_IP_DISCH. A workflow that is new to MESH is requested before the mailbox.",
+        rows=4,
+        most=4000,
     )
-    receives = forms.CharField(
-        label="Workflow IDs that it receives",
-        help_text="One a line.",
-        required=False,
-        max_length=4000,
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "class": "portal-mono"}),
-    )
+    receives = workflow_lines("Workflow IDs that it receives", "One a line.", rows=4, most=4000)
     file_size = forms.CharField(
         label="Size and number of files", help_text="About, such as “200 a day, 100 KB each”.", max_length=100, required=False
     )
@@ -123,24 +116,10 @@ class ApplicationForm(Stepped):
         return given
 
 
-class MailboxForm(Stepped):
-    """What came in the two e-mails."""
+class MailboxForm(Stepped, GivenOutForm):
+    """What came in the two e-mails, and what it is called here."""
 
-    mailbox_id = forms.CharField(
-        label="Mailbox ID",
-        help_text="From the first of the two e-mails, such as X26HC001.",
-        max_length=100,
-        widget=forms.TextInput(attrs=PLAIN),
-    )
-    password = SecretField(
-        label="Password of the mailbox",
-        help_text="From the second of the two e-mails. It is sealed at once and never shown again.",
-        error_messages={"required": "Enter the password of the mailbox"},
-    )
     name = forms.CharField(label="Name of the mailbox", help_text="What your staff will call it.", max_length=150)
-
-    def clean_mailbox_id(self) -> str:
-        return str(self.cleaned_data["mailbox_id"]).upper()
 
 
 class CertificateForm(Stepped):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from mailboxes import handshakes, importing, lifecycle
+from mailboxes import handshakes, keeping, lifecycle
 from mailboxes.addresses import lookups
-from mailboxes.client import bringing
+from mailboxes.models import ClientImport, MailboxImport
 
 
 @shared_task
@@ -24,8 +24,7 @@ def resume_due() -> None:
 @shared_task
 def sweep_imports() -> None:
     """Takes away files of mailboxes and of clients that nobody imported in time: they may hold passwords."""
-    importing.sweep()
-    bringing.sweep()
+    keeping.sweep(MailboxImport, ClientImport)
 
 
 @shared_task

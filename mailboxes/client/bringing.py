@@ -1,6 +1,7 @@
 """Bringing in the mailboxes of a running MESH client: what it would do, and doing it, all or nothing.
 
-Every mailbox begins in watch mode, so that nothing is taken from the client.
+Every mailbox begins in watch mode, so that nothing is taken from the client. How what was brought waits for the word, and
+ends: :mod:`mailboxes.keeping`.
 
 | what goes wrong | what stands, and what happens then |
 |---|---|
@@ -13,8 +14,6 @@ Every mailbox begins in watch mode, so that nothing is taken from the client.
 | the process dies between upload and apply | what was uploaded, sealed, until it expires |
 | it dies while it is applied | one transaction: nothing, and the import waits as before |
 | a mailbox was added or taken by somebody in between | a sentence; nothing is done |
-| two people apply it, or one twice | the second is told that it is done |
-| nobody applies it for two hours, or somebody discards it | keystore, passphrase and passwords are gone |
 
 Locks are taken in the order import, team, mailboxes, audit, as everywhere.
 """
@@ -33,10 +32,9 @@ from django.utils import timezone
 from certificates import reading
 from certificates.models import ClientIdentity, Environment
 from certificates.services import import_identity
-from mailboxes import examining, services
+from mailboxes import examining, keeping, services
 from mailboxes.client import config, telling
 from mailboxes.import_rows import TAKEN
-from mailboxes.importing import DONE, EXPIRED, KEPT_FOR, UNREADABLE
 from mailboxes.models import ClientImport, ClientMailbox, Examination, Mailbox, Mode
 from meshportal.accounts.models import Team
 from meshportal.accounts.scoping import in_team
@@ -44,7 +42,6 @@ from meshportal.audit import context
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
 from meshportal.core.acts import Refused
-from meshportal.core.crypto import CannotUnseal
 
 CHANGED = "Mailboxes of this client were added to the portal since you looked, so nothing was done. Upload the files again."
 NOTHING = "Every mailbox of this client is in the portal already."
@@ -112,7 +109,6 @@ def prepare(*, actor: Actor, team: Team, given: Given) -> ClientImport:
         made = ClientImport.objects.create(
             team=team,
             environment=given.environment,
-            file_name="".join(character for character in given.file_name if character.isprintable())[:150],
             held={
                 "keystore": base64.b64encode(given.keystore.data).decode(),
                 "keystore_name": given.keystore.where,
@@ -132,8 +128,7 @@ def prepare(*, actor: Actor, team: Team, given: Given) -> ClientImport:
                 "until": material.examined.effective_expiry.isoformat(),
                 "ods_code": ods_code,
             },
-            expires_at=timezone.now() + KEPT_FOR,
-            **ClientImport.asked_by_actor(actor),
+            **keeping.beginning(actor=actor, file_name=given.file_name),
         )
         with context.request(made.request_id):
             after = {"environment": given.environment, "mailboxes": len(boxes)}
@@ -148,8 +143,8 @@ def apply(*, actor: Actor, imported: ClientImport, passwords: Mapping[str, str])
     and ValidationError by ``password_ID`` for those that are missing; then nothing was done.
     """
     with transaction.atomic(), context.request(imported.request_id):
-        held = _held(imported)
-        kept = _kept(held)
+        held = keeping.held(imported)
+        kept = keeping.opened(held)
         team = Team.objects.select_for_update(no_key=True).get(pk=held.team_id)
         boxes = [Box(**box) for box in held.boxes]
         _check_still(team, held.environment, boxes)
@@ -188,29 +183,8 @@ def apply(*, actor: Actor, imported: ClientImport, passwords: Mapping[str, str])
         after = {"environment": held.environment, "added": len(added), "unchanged": len(boxes) - len(added)}
         audit.record(actor=actor, action="client_import.applied", target=held, team=team, after=after)
         examination = examining.begin(actor=actor, team=team, environment=held.environment, mailboxes=added)
-        now = timezone.now()
-        _end(held, applied_at=now, examination=examination)
+        keeping.end(held, applied_at=timezone.now(), examination=examination)
     return examination
-
-
-def discard(*, actor: Actor, imported: ClientImport) -> None:
-    """Takes away what was uploaded. Raises Refused when it has come to its end already."""
-    with transaction.atomic(), context.request(imported.request_id):
-        held = _held(imported, expired_too=True)
-        audit.record(actor=actor, action="client_import.discarded", target=held, team=held.team)
-        _end(held)
-
-
-def sweep() -> int:
-    """Takes away what expired; gives how many there were."""
-    number = 0
-    for old in ClientImport.objects.filter(ended_at__isnull=True, expires_at__lte=timezone.now()).defer("held"):
-        try:
-            discard(actor=Actor.system("sweep"), imported=old)
-        except Refused:
-            continue
-        number += 1
-    return number
 
 
 def _boxes(team: Team, environment: str, read: config.Config) -> list[Box]:
@@ -260,26 +234,3 @@ def _identity(actor: Actor, team: Team, held: ClientImport, kept: Mapping[str, A
                 return twin
         raise Refused(f"Nothing was done. {' '.join(error.messages)}") from None
     return identity
-
-
-def _held(imported: ClientImport, *, expired_too: bool = False) -> ClientImport:
-    rows = ClientImport.objects.select_for_update(of=("self",)).select_related("team").defer("held")
-    held = rows.get(pk=imported.pk)
-    if held.ended_at is not None:
-        raise Refused(DONE)
-    if held.expires_at <= timezone.now() and not expired_too:
-        raise Refused(EXPIRED)
-    return held
-
-
-def _kept(held: ClientImport) -> dict[str, Any]:
-    try:
-        kept: Any = ClientImport.objects.values_list("held", flat=True).get(pk=held.pk)
-    except CannotUnseal:
-        raise Refused(UNREADABLE) from None
-    return dict(kept)
-
-
-def _end(held: ClientImport, **changes: Any) -> None:
-    now: Any = timezone.now()
-    ClientImport.objects.filter(pk=held.pk).update(held=None, ended_at=now, updated_at=now, **changes)

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from certificates.models import Environment
+from mailboxes.models.kept import KeptUpload
 from mailboxes.models.mailbox import Mailbox
 from meshportal.accounts.models import Gesture
 from meshportal.core.fields import SealedJSONField
@@ -57,23 +58,20 @@ class ExaminationRow(Waiting, BaseModel):
         return f"row of examination {self.examination_id} for mailbox {self.mailbox_id}"
 
 
-class MailboxImport(Gesture):
-    """A file of mailboxes between its dry run and its end: applied, discarded, or expired.
+class MailboxImport(KeptUpload):
+    """A file of mailboxes. ``rows`` are those of the file, as numbers and values: they may hold passwords.
 
-    ``rows`` are those of the file, as numbers and values: they may hold passwords, are sealed, and gone at the end (promise
-    P11). ``plan`` is what they do, in words without secrets (:class:`mailboxes.importing.Line`); ``digest`` is that of the
-    plan, and stands for what the person saw.
+    ``plan`` is what they do, in words without secrets (:class:`mailboxes.importing.Line`); ``digest`` is that of the plan, and
+    stands for what the person saw.
     """
 
-    environment = models.CharField(max_length=10, choices=Environment.choices)
-    file_name = models.CharField(max_length=150, blank=True)
+    SEALED = "rows"
+    DISCARDED = "mailbox_import.discarded"
+
     rows = SealedJSONField(null=True, blank=True)
     plan = models.JSONField(default=list)
     notes = models.JSONField(default=list, help_text="What was said of the file itself, as sentences.")
     digest = models.CharField(max_length=64)
-    expires_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True, blank=True)
-    applied_at = models.DateTimeField(null=True, blank=True)
     reason = models.TextField(blank=True)
     examination = models.OneToOneField(
         Examination, null=True, blank=True, on_delete=models.PROTECT, related_name="mailbox_import"

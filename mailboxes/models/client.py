@@ -5,31 +5,28 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from certificates.models import Environment
 from mailboxes.models.bulk import Examination
+from mailboxes.models.kept import KeptUpload
 from mailboxes.models.mailbox import Mailbox
-from meshportal.accounts.models import Gesture, TeamOwned
+from meshportal.accounts.models import TeamOwned
 from meshportal.core.fields import SealedJSONField
 
 
-class ClientImport(Gesture):
-    """A client's configuration between its upload and its end: applied, discarded, or expired.
+class ClientImport(KeptUpload):
+    """A client's configuration. ``held`` is what it takes to apply it: keystore, passphrase, passwords.
 
-    ``held`` is what it takes to apply it (keystore, passphrase, passwords): sealed, and gone at the end (promise P11).
     ``lines`` says what of the file maps (:class:`mailboxes.client.telling.Told`), ``boxes`` which mailboxes it adds
     (:class:`mailboxes.client.bringing.Box`), ``certificate`` what was found in the keystore; none holds a secret.
     """
 
-    environment = models.CharField(max_length=10, choices=Environment.choices)
-    file_name = models.CharField(max_length=150, blank=True)
+    SEALED = "held"
+    DISCARDED = "client_import.discarded"
+
     held = SealedJSONField(null=True, blank=True)
     lines = models.JSONField(default=list)
     boxes = models.JSONField(default=list)
     notes = models.JSONField(default=list, help_text="What was said of the files themselves, as sentences.")
     certificate = models.JSONField(default=dict)
-    expires_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True, blank=True)
-    applied_at = models.DateTimeField(null=True, blank=True)
     examination = models.OneToOneField(Examination, null=True, blank=True, on_delete=models.PROTECT, related_name="client_import")
 
     class Meta:

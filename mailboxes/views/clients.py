@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from certificates.models import Environment
 from certificates.reading import MAX_BYTES, MAX_PASSPHRASE, Source
-from mailboxes import selectors
+from mailboxes import keeping, selectors
 from mailboxes.client import bringing, config, taking_over, telling
 from mailboxes.models import ClientImport, Mailbox, Mode
 from meshportal.accounts import scoping
@@ -203,7 +203,7 @@ class DiscardClientImport(ActionPage):
 
     def act(self, form: Any) -> str:
         imported = scoping.get_or_404(_imports(self), self.team, pk=self.kwargs["pk"])
-        bringing.discard(actor=self.actor, imported=imported)
+        keeping.discard(actor=self.actor, upload=imported)
         return "Discarded. Nothing was added, and what was uploaded is gone."
 
     def return_url(self) -> str:

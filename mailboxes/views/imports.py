@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from certificates.models import Environment
-from mailboxes import bulk_standing, importing, selectors, sheet
+from mailboxes import bulk_standing, importing, keeping, selectors, sheet
 from mailboxes.models import MailboxImport
 from meshportal.accounts import scoping
 from meshportal.audit import services as audit
@@ -204,7 +204,7 @@ class DiscardImport(ActionPage):
 
     def act(self, form: Any) -> str:
         imported = scoping.get_or_404(bulk_standing.imports_of(self.team), self.team, pk=self.kwargs["pk"])
-        importing.discard(actor=self.actor, imported=imported)
+        keeping.discard(actor=self.actor, upload=imported)
         return "Discarded. Nothing was imported, and what was uploaded is gone."
 
     def return_url(self) -> str:

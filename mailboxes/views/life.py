@@ -32,10 +32,6 @@ class MailboxPause(OfMailbox):
         until = form.until(timezone.now())
         return lifecycle.pause(actor=self.actor, mailbox=self.mailbox, reason=form.cleaned_data["reason"], until=until)
 
-    def success_url(self, saved: str) -> str:
-        self.flash(saved)
-        return super().success_url(saved)
-
 
 class MailboxNotes(OfMailbox):
     """Tags and notes."""
@@ -53,10 +49,6 @@ class MailboxNotes(OfMailbox):
         tags = given["tags"].split(",")
         return lifecycle.note(actor=self.actor, mailbox=self.mailbox, tags=tags, notes=given["notes"], seen=given["seen"])
 
-    def success_url(self, saved: str) -> str:
-        self.flash(saved)
-        return super().success_url(saved)
-
 
 class MailboxClose(OfMailbox):
     """Begins the run-off."""
@@ -67,10 +59,6 @@ class MailboxClose(OfMailbox):
 
     def save(self, form: CloseForm) -> str:
         return lifecycle.close(actor=self.actor, mailbox=self.mailbox, reason=form.cleaned_data["reason"])
-
-    def success_url(self, saved: str) -> str:
-        self.flash(saved)
-        return super().success_url(saved)
 
 
 class _Act(ActionPage, abstract=True):

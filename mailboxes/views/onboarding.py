@@ -248,6 +248,7 @@ class ConnectionStep(DetailPage):
     def context(self, **extra: Any) -> dict[str, Any]:
         found = onboarding_steps.steps(self.object, now=timezone.now())
         return super().context(
+            title=onboarding_steps.TITLES["connection"],
             step=next(step for step in found if step.key == "connection"),
             environment=self.object.environment,
             environment_meaning=ENVIRONMENTS[self.object.environment].meaning,

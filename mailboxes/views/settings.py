@@ -56,7 +56,7 @@ class MailboxAdd(FormPage):
 
 
 class OfMailbox(FormPage, abstract=True):
-    """A form about the mailbox of the address."""
+    """A form about the mailbox of the address. ``save`` returns what was done, in a sentence."""
 
     @cached_property
     def mailbox(self) -> Mailbox:
@@ -78,7 +78,8 @@ class OfMailbox(FormPage, abstract=True):
             **extra,
         )
 
-    def success_url(self, saved: Any) -> str:
+    def success_url(self, saved: str) -> str:
+        self.flash(saved)
         return reverse("mailboxes:detail", kwargs={"team": self.team.slug, "pk": self.mailbox.pk})
 
 
@@ -101,19 +102,18 @@ class MailboxSettings(OfMailbox):
     def context(self, **extra: Any) -> dict[str, Any]:
         return super().context(mode_meaning=health.MODE_MEANINGS[self.mailbox.mode], **extra)
 
-    def save(self, form: SettingsForm) -> list[str]:
+    def save(self, form: SettingsForm) -> str:
         given = dict(form.cleaned_data)
         chosen = given.pop("identity")
         rows = certificates.identities_of(self.team)
         identity = scoping.get_or_404(rows, self.team, pk=chosen) if chosen else None
         secret = given.pop("webhook_secret") or None
-        return setting.change_settings(actor=self.actor, mailbox=self.mailbox, identity=identity, webhook_secret=secret, **given)
-
-    def success_url(self, saved: list[str]) -> str:
-        self.flash(
-            f"The settings of {self.mailbox.name} are changed." if saved else "Nothing was different, so nothing was changed."
+        changed = setting.change_settings(
+            actor=self.actor, mailbox=self.mailbox, identity=identity, webhook_secret=secret, **given
         )
-        return super().success_url(saved)
+        return (
+            f"The settings of {self.mailbox.name} are changed." if changed else "Nothing was different, so nothing was changed."
+        )
 
 
 class MailboxPassword(OfMailbox):
@@ -135,7 +135,3 @@ class MailboxPassword(OfMailbox):
             try_first=not given["untried"],
             revision=given["revision"],
         )
-
-    def success_url(self, saved: str) -> str:
-        self.flash(saved)
-        return super().success_url(saved)

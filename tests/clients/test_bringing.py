@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from certificates.models import ClientIdentity
 from certificates.reading import Source
+from mailboxes import keeping
 from mailboxes.client import bringing, taking_over
 from mailboxes.models import ClientImport, ClientMailbox, Examination, Mailbox, MailboxImport, Outlet, WatchedFolder
 from meshportal.audit.models import AuditEvent
@@ -168,15 +169,16 @@ def test_all_or_nothing(bring: Bring, mailbox: Make, team: Any) -> None:
 def test_done_once_discarded_once_and_expired(bring: Bring) -> None:
     imported = bring()
     bringing.apply(actor=ACTOR, imported=imported, passwords={})
-    for again in (bringing.discard, lambda **given: bringing.apply(**given, passwords={})):
-        with pytest.raises(Refused):
-            again(actor=ACTOR, imported=imported)
+    with pytest.raises(Refused):
+        keeping.discard(actor=ACTOR, upload=imported)
+    with pytest.raises(Refused):
+        bringing.apply(actor=ACTOR, imported=imported, passwords={})
     late = bring(cfg(client("X26CL002")))
     ClientImport.objects.filter(pk=late.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     with pytest.raises(Refused, match="two hours"):
         bringing.apply(actor=ACTOR, imported=late, passwords={})
-    assert bringing.sweep() == 1
-    assert bringing.sweep() == 0
+    assert keeping.sweep(ClientImport) == 1
+    assert keeping.sweep(ClientImport) == 0
     late.refresh_from_db()
     assert late.held is None and Mailbox.objects.count() == 1
 

@@ -16,7 +16,7 @@ from django.db import connection
 from django.db import connections as databases
 from django.utils import timezone
 
-from mailboxes import importing, outlets, services, sheet
+from mailboxes import keeping, outlets, services, sheet
 from mailboxes.import_rows import TAKEN
 from mailboxes.models import Examination, ExaminationRow, Mailbox, MailboxImport, Organisation, Outlet
 from meshportal.audit import services as audit
@@ -311,18 +311,18 @@ def test_an_import_is_done_once(prepare: Prepare) -> None:
     with pytest.raises(Refused, match="imported already"):
         applied(imported)
     with pytest.raises(Refused, match="imported already"):
-        importing.discard(actor=ACTOR, imported=imported)
+        keeping.discard(actor=ACTOR, upload=imported)
     assert AuditEvent.objects.filter(action="mailbox.added").count() == 1
 
 
 def test_discarded_and_expired_files_are_gone(prepare: Prepare) -> None:
     one, two, three = prepare(new(1)), prepare(new(1)), prepare(new(1))
-    importing.discard(actor=ACTOR, imported=one)
+    keeping.discard(actor=ACTOR, upload=one)
     MailboxImport.objects.filter(pk=two.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     with pytest.raises(Refused, match="more than two hours ago"):
         applied(two)
-    assert importing.sweep() == 1
-    assert importing.sweep() == 0
+    assert keeping.sweep(MailboxImport) == 1
+    assert keeping.sweep(MailboxImport) == 0
     for gone in (one, two):
         with pytest.raises(Refused, match="or it was discarded"):
             applied(gone)
@@ -337,7 +337,7 @@ def test_rows_that_no_key_opens_are_uploaded_again(prepare: Prepare) -> None:
         cursor.execute("UPDATE mailboxes_mailboximport SET rows = %s", [b"nothing that a key opens"])
     with pytest.raises(Refused, match="cannot be opened"):
         applied(imported)
-    importing.discard(actor=ACTOR, imported=imported)
+    keeping.discard(actor=ACTOR, upload=imported)
 
 
 def test_a_failure_in_the_middle_leaves_nothing(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:

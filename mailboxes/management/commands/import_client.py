@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from certificates.models import Environment
 from certificates.reading import Source
+from mailboxes import keeping
 from mailboxes.client import bringing, telling
 from meshportal.accounts.models import Team
 from meshportal.audit.actors import Actor
@@ -75,7 +76,7 @@ class Command(BaseCommand):
         finally:
             imported.refresh_from_db(fields=["ended_at"])
             if imported.ended_at is None:
-                bringing.discard(actor=actor, imported=imported)
+                keeping.discard(actor=actor, upload=imported)
         number = sum(box["kind"] == "add" for box in imported.boxes)
         self.stdout.write(f"Added {number} mailbox{'' if number == 1 else 'es'} in watch mode: nothing is taken from the client.")
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
-from mailboxes import importing, sheet
+from mailboxes import importing, keeping, sheet
 from mailboxes.import_rows import Line
 from meshportal.accounts.models import Team
 from meshportal.audit.actors import Actor
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         try:
             examination = importing.apply(actor=act["actor"], imported=imported, digest=imported.digest, reason=options["reason"])
         except Refused as refusal:
-            importing.discard(actor=act["actor"], imported=imported)
+            keeping.discard(actor=act["actor"], upload=imported)
             raise CommandError(str(refusal)) from None
         self._tell([Line(**line) for line in imported.plan])
         page = reverse("mailboxes:examination", kwargs={"team": team.slug, "pk": examination.pk})
