@@ -12,13 +12,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 
 from django.utils import timezone
 
 from mailboxes.addresses import changes, services
-from mailboxes.models import AddressEntry, AddressPair, Organisation
+from mailboxes.models import AddressEntry, AddressPair, SwitchCase
 from mailboxes.models.address import Drift, Ended, Source
+from mailboxes.switches.states import WATCHED
 from meshportal.accounts.models import Team
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
@@ -27,22 +28,23 @@ from meshportal.audit.actors import Actor
 WATCH_FOR = timedelta(days=7)
 
 
-def take(
-    *, actor: Actor, team: Team, environment: str, organisation: Organisation, mailboxes: Mapping[str, str], reason: str
-) -> int:
-    """Sets the mailbox of each workflow; gives how many entries changed. Works in the caller's transaction."""
-    code = organisation.ods_code
+def take(*, actor: Actor, case: SwitchCase, mailboxes: Mapping[str, str], reason: str) -> int:
+    """Sets the mailbox of each workflow of the case's practice; gives how many entries changed. Works in the caller's
+    transaction. A case of which the practice is not known changes nothing."""
+    if case.organisation is None:
+        return 0
+    environment, code = case.environment, case.organisation.ods_code
     wanted = sorted((workflow_id, mailbox_id) for workflow_id, mailbox_id in mailboxes.items() if mailbox_id)
     # All rows in one order and before the first line of the audit, as whoever keeps an answer does: nobody waits in a circle.
     pairs = [(services.held_pair(environment, code, workflow_id), mailbox_id) for workflow_id, mailbox_id in wanted]
-    taken = [_take(actor, team, pair, mailbox_id, reason) for pair, mailbox_id in pairs]
+    taken = [_take(actor, case.team, pair, mailbox_id, reason) for pair, mailbox_id in pairs]
     changed = [(entry, before) for entry, before in taken if before is not None]
     for entry, before in changed:
         audit.record(
             actor=actor,
             action="address.followed",
             target=entry,
-            team=team,
+            team=case.team,
             reason=reason,
             before={"mailbox": before},
             after={
@@ -55,10 +57,15 @@ def take(
     return len(changed)
 
 
-def watch(*, environment: str, organisation: Organisation, go_live: date | None, now: datetime) -> None:
-    """Has MESH asked every hour until a week after ``go_live``, or after today where that is later or no day is known."""
-    latest = max(now, timezone.make_aware(datetime.combine(go_live, time.max))) if go_live else now
-    services.watch_hourly(environment=environment, ods_code=organisation.ods_code, until=latest + WATCH_FOR)
+def watch(case: SwitchCase) -> None:
+    """While the switch is on, has MESH asked every hour until a week after go-live, or after today where that is later or no
+    day is known."""
+    if case.organisation is None or case.state not in WATCHED:
+        return
+    latest = now = timezone.now()
+    if case.go_live is not None:
+        latest = max(now, timezone.make_aware(datetime.combine(case.go_live, time.max)))
+    services.watch_hourly(environment=case.environment, ods_code=case.organisation.ods_code, until=latest + WATCH_FOR)
 
 
 def _take(actor: Actor, team: Team, pair: AddressPair, mailbox_id: str, reason: str) -> tuple[AddressEntry, str | None]:

@@ -192,9 +192,12 @@ def ask_soon(pair: AddressPair) -> None:
 
 
 def watch_hourly(*, environment: str, ods_code: str, until: datetime) -> int:
-    """A switch of systems is on: MESH is asked every hour until then, beginning now; gives for how many pairs."""
+    """A switch of systems is on: MESH is asked every hour until then, beginning now; gives for how many pairs.
+
+    Another team's case may want it for longer: then it stays so long.
+    """
     rows = AddressPair.objects.filter(environment=environment, ods_code=ods_code.upper(), next_lookup_at__isnull=False)
-    rows.update(hourly_until=until)
+    rows.filter(Q(hourly_until__isnull=True) | Q(hourly_until__lt=until)).update(hourly_until=until)
     return _ask_soon(rows)
 
 

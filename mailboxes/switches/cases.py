@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
+from mailboxes.addresses import following
 from mailboxes.models import CaseAddress, CaseTick, Mailbox, SwitchCase
 from mailboxes.models.mailbox import mailbox_id_shape
 from mailboxes.models.organisation import ods_code_shape
@@ -88,6 +89,8 @@ def change(*, actor: Actor, case: SwitchCase, **fields: Any) -> SwitchCase:
         changed = {name for name in fields if before[name] != after[name]}
         if changed:
             row.save()
+            if "go_live" in changed:
+                following.watch(row)
             note(
                 row,
                 "changed",

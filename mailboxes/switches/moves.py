@@ -28,7 +28,7 @@ from mailboxes.models.organisation import ods_code_shape
 from mailboxes.switches import asking
 from mailboxes.switches.refusing import acting, may, note
 from mailboxes.switches.shapes import fits
-from mailboxes.switches.states import TRANSITIONS, WATCHED, CaseState
+from mailboxes.switches.states import TRANSITIONS, CaseState
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
 from meshportal.core.acts import Refused
@@ -110,21 +110,12 @@ def missing_proof(case: SwitchCase, now: datetime | None = None) -> list[str]:
 
 
 def _follow(case: SwitchCase, actor: Actor, words: str, before: str) -> None:
-    """The address book takes the new mailboxes on ``switched``, the old ones on its undo, and is asked hourly meanwhile."""
-    if case.organisation is None:
-        return
-    if case.state in WATCHED:
-        following.watch(environment=case.environment, organisation=case.organisation, go_live=case.go_live, now=timezone.now())
+    """The address book is asked hourly, takes the new mailboxes on ``switched``, and the old ones on its undo."""
+    following.watch(case)
     undone = before == CaseState.SWITCHED and case.state == CaseState.FROZEN
     if undone or case.state == CaseState.SWITCHED:
-        following.take(
-            actor=actor,
-            team=case.team,
-            environment=case.environment,
-            organisation=case.organisation,
-            mailboxes={one.workflow_id: one.old_mailbox if undone else one.new_mailbox for one in case.addresses.all()},
-            reason=words or f"The {case} was done.",
-        )
+        mailboxes = {one.workflow_id: one.old_mailbox if undone else one.new_mailbox for one in case.addresses.all()}
+        following.take(actor=actor, case=case, mailboxes=mailboxes, reason=words or f"The {case} was done.")
 
 
 def _name(case: SwitchCase, ods_code: str) -> None:

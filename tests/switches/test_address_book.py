@@ -11,7 +11,7 @@ from django.utils import timezone
 from mailboxes.addresses import answers, services
 from mailboxes.models import AddressEntry, AddressPair, Evidence, SwitchCase
 from mailboxes.models.address import Drift
-from mailboxes.switches import moves
+from mailboxes.switches import cases, moves
 from meshportal.audit.actors import Actor
 from meshportal.audit.models import AuditEvent
 from tests.switches.conftest import FLOW, NEW, OLD, PRACTICE, MakeCase
@@ -107,3 +107,9 @@ def test_mesh_is_asked_every_hour_while_a_switch_is_on(team: Any, make_case: Mak
     moves.move(actor=BOOK, case=case, to="scheduled", reason="the date is known")
     until = AddressPair.objects.get(pk=entry.pair_id).hourly_until
     assert until is not None and until.date() >= go_live + timedelta(days=6)
+    # Put off, it is watched for longer; another team's earlier day does not end that.
+    later = go_live + timedelta(days=30)
+    cases.change(actor=BOOK, case=case, go_live=later)
+    services.watch_hourly(environment="sandbox", ods_code=PRACTICE, until=timezone.now())
+    until = AddressPair.objects.get(pk=entry.pair_id).hourly_until
+    assert until is not None and until.date() >= later + timedelta(days=6)
