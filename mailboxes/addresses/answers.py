@@ -46,18 +46,24 @@ def _printable(text: str) -> str:
 
 
 def keep(pair: AddressPair, results: list[dict[str, str]], now: datetime) -> None:
-    """Adds the answer to the history and judges every entry by it. In a transaction that holds the pair's row, and that has
-    written ``results`` to it."""
+    """Adds the answer to the history, judges every entry by it, and passes on what changed. In a transaction that holds the
+    pair's row, and that has written ``results`` to it."""
+    for change in written(pair, results, now):
+        changes.pass_on(change)
+
+
+def written(pair: AddressPair, results: list[dict[str, str]], now: datetime) -> list[AddressChange]:
+    """The same for whoever keeps several answers in one transaction: the changes are the caller's to pass on, at its end."""
     AddressAnswer.objects.create(pair=pair, at=now, results=results)
     pair.results = results
     rows = AddressEntry.objects.select_for_update(of=("self",)).filter(pair=pair, removed_at__isnull=True)
     opened = []
     for entry in rows.select_related("team").order_by("pk"):
         entry.pair = pair
-        opened.append(_apply(entry, results, now))
-    for change in opened:
+        change = _apply(entry, results, now)
         if change is not None:
-            changes.pass_on(change)
+            opened.append(change)
+    return opened
 
 
 def keep_failure(pair: AddressPair, code: str, sentence: str, now: datetime) -> None:

@@ -34,10 +34,9 @@ def take(*, actor: Actor, case: SwitchCase, mailboxes: Mapping[str, str], reason
     if case.organisation is None:
         return 0
     environment, code = case.environment, case.organisation.ods_code
-    wanted = sorted((workflow_id, mailbox_id) for workflow_id, mailbox_id in mailboxes.items() if mailbox_id)
-    # All rows in one order and before the first line of the audit, as whoever keeps an answer does: nobody waits in a circle.
-    pairs = [(services.held_pair(environment, code, workflow_id), mailbox_id) for workflow_id, mailbox_id in wanted]
-    taken = [_take(actor, case.team, pair, mailbox_id, reason) for pair, mailbox_id in pairs]
+    wanted = {workflow_id: mailbox_id for workflow_id, mailbox_id in mailboxes.items() if mailbox_id}
+    pairs = services.held_pairs(environment, code, wanted)
+    taken = [_take(actor, case.team, pair, wanted[pair.workflow_id], reason) for pair in pairs]
     changed = [(entry, before) for entry, before in taken if before is not None]
     for entry, before in changed:
         audit.record(

@@ -33,9 +33,9 @@ from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from certificates.models import Environment
-from mailboxes.addresses import answers, pace, searches, timing
+from mailboxes.addresses import answers, changes, locking, pace, searches, timing
 from mailboxes.addresses.askers import Askers, CannotAsk, told
-from mailboxes.models import AddressEntry, AddressPair
+from mailboxes.models import AddressChange, AddressEntry, AddressPair
 from mailboxes.problems import Problem
 from meshportal.core import lease
 from meshportal.core.pool import Pool
@@ -136,12 +136,15 @@ def _ask(askers: Askers, pair: AddressPair, teams: set[Any]) -> Said:
 
 def _keep(environment: str, said: list[Said]) -> None:
     with transaction.atomic():
-        # In one order, so that two who write never wait for each other.
-        for one in sorted(said, key=lambda found: found.pair.pk):
+        locking.locked(AddressPair.objects.filter(pk__in=[one.pair.pk for one in said]))
+        opened: list[AddressChange] = []
+        for one in said:
             if one.problem is None:
-                _keep_answer(one)
+                opened += _keep_answer(one)
             else:
                 _keep_failure(one, one.problem)
+        for change in opened:
+            changes.pass_on(change)
     if any(one.problem is None for one in said):
         pace.succeeded(environment)
     for one in said:
@@ -149,7 +152,7 @@ def _keep(environment: str, said: list[Said]) -> None:
             pace.failed(environment, one.retry_after)
 
 
-def _keep_answer(one: Said) -> None:
+def _keep_answer(one: Said) -> list[AddressChange]:
     pair, results = one.pair, one.results or []
     planned = timing.after_answer(str(pair.pk), one.at, pair.hourly_until)
     kept = lease.release(
@@ -163,10 +166,10 @@ def _keep_answer(one: Said) -> None:
         updated_at=one.at,
         **_next(pair, planned, urgent=False),
     )
-    if kept:
-        answers.keep(pair, results, one.at)
-    else:
+    if not kept:
         log.warning("lease_lost", pair=str(pair.pk))
+        return []
+    return answers.written(pair, results, one.at)
 
 
 def _keep_failure(one: Said, problem: Problem) -> None:

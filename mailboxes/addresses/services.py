@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from mailboxes.addresses import answers, changes, searches, timing
+from mailboxes.addresses import answers, changes, locking, searches, timing
 from mailboxes.models import AddressEntry, AddressPair
 from mailboxes.models.address import DRIFTED, Drift, Ended, Source
 from mailboxes.models.mailbox import mailbox_id_shape
@@ -32,7 +32,7 @@ def add(*, actor: Actor, team: Team, environment: str, ods_code: str, workflow_i
     code, box, workflow = ods_code.strip().upper(), mailbox_id.strip().upper(), workflow_id.strip()
     _check(code, workflow, box)
     with transaction.atomic():
-        pair = held_pair(environment, code, workflow)
+        pair = _pair(environment, code, workflow)
         entry = AddressEntry.objects.select_for_update().filter(team=team, pair=pair).first()
         if entry is not None and entry.removed_at is None:
             raise ValidationError({"workflow_id": f"{code} is in your address book for this workflow already."})
@@ -123,7 +123,7 @@ def note_seen(
     if not box or _live(team_id, environment, code, workflow_id).exists():
         return
     with transaction.atomic():
-        pair = held_pair(environment, code, workflow_id)
+        pair = _pair(environment, code, workflow_id)
         entry = AddressEntry.objects.select_for_update().filter(team_id=team_id, pair=pair).first()
         if entry is not None and entry.removed_at is None:
             return
@@ -153,7 +153,7 @@ def note_lookup(
     now = timezone.now()
     results = answers.plain(found)
     with transaction.atomic():
-        pair = held_pair(environment, code, workflow_id)
+        pair = _pair(environment, code, workflow_id)
         if not known:
             entry = AddressEntry.objects.select_for_update().filter(team_id=team_id, pair=pair).first()
             if entry is None or entry.removed_at is not None:
@@ -197,15 +197,17 @@ def watch_hourly(*, environment: str, ods_code: str, until: datetime) -> int:
     Another team's case may want it for longer: then it stays so long.
     """
     rows = AddressPair.objects.filter(environment=environment, ods_code=ods_code.upper(), next_lookup_at__isnull=False)
-    rows.filter(Q(hourly_until__isnull=True) | Q(hourly_until__lt=until)).update(hourly_until=until)
-    return _ask_soon(rows)
+    with transaction.atomic():
+        locking.change(rows.filter(Q(hourly_until__isnull=True) | Q(hourly_until__lt=until)), hourly_until=until)
+        return _ask_soon(rows)
 
 
 # --- How --------------------------------------------------------------------------------------------------------------
-def _ask_soon(rows: Any) -> int:
+def _ask_soon(rows: QuerySet[AddressPair]) -> int:
     now = timezone.now()
     lately = Q(asked_at__isnull=True) | Q(asked_at__lt=now - CHECK_GAP)
-    return int(rows.filter(lately).exclude(urgent=True, next_lookup_at__lte=now).update(next_lookup_at=now, urgent=True))
+    with transaction.atomic():
+        return locking.change(rows.filter(lately).exclude(urgent=True, next_lookup_at__lte=now), next_lookup_at=now, urgent=True)
 
 
 def _check(code: str, workflow_id: str, mailbox_id: str) -> None:
@@ -232,11 +234,18 @@ def _live(team_id: Any, environment: str, code: str, workflow_id: str) -> Any:
     )
 
 
-def held_pair(environment: str, code: str, workflow_id: str) -> AddressPair:
-    """The pair, made when it is not there yet, its row locked."""
-    pair, _ = AddressPair.objects.get_or_create(environment=environment, ods_code=code, workflow_id=workflow_id)
-    searches.plan(environment, workflow_id)
-    return AddressPair.objects.select_for_update().get(pk=pair.pk)
+def held_pairs(environment: str, code: str, workflow_ids: Iterable[str]) -> list[AddressPair]:
+    """The organisation's pairs for these workflows, made where they are not there yet, their rows locked."""
+    names = sorted(workflow_ids)
+    for workflow_id in names:
+        AddressPair.objects.get_or_create(environment=environment, ods_code=code, workflow_id=workflow_id)
+        searches.plan(environment, workflow_id)
+    return locking.locked(AddressPair.objects.filter(environment=environment, ods_code=code, workflow_id__in=names))
+
+
+def _pair(environment: str, code: str, workflow_id: str) -> AddressPair:
+    [pair] = held_pairs(environment, code, [workflow_id])
+    return pair
 
 
 def _enter(entry: AddressEntry, *, mailbox_id: str, source: Source, name: str = "") -> AddressEntry:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import threading
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.db import connections as databases
 from django.utils import timezone
 
 from mailboxes import keeping, outlets, services, sheet
@@ -27,6 +24,7 @@ from tests.conftest import Make
 from tests.imports.conftest import PASSWORD, Prepare, applied, faults, new
 from tests.imports.conftest import sheet as filed
 from tests.receive.conftest import ACTOR
+from tests.together import together
 
 pytestmark = pytest.mark.django_db
 
@@ -357,27 +355,6 @@ def test_a_failure_in_the_middle_leaves_nothing(prepare: Prepare, monkeypatch: p
     assert (Mailbox.objects.count(), ExaminationRow.objects.count(), AuditEvent.objects.count()) == (0, 0, events)
     applied(imported)
     assert Mailbox.objects.count() == 5
-
-
-def together(*acts: Callable[[], Any]) -> list[Any]:
-    """What came of acts that begin in the same moment, each in a thread of its own."""
-    start, found = threading.Barrier(len(acts)), []
-
-    def run(act: Callable[[], Any]) -> None:
-        try:
-            start.wait(timeout=10)
-            found.append(act())
-        except Exception as error:
-            found.append(error)
-        finally:
-            databases.close_all()
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    return found
 
 
 @pytest.mark.django_db(transaction=True)
