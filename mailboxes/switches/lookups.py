@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from mailboxes import connections
-from mailboxes.models import CaseAddress, Mailbox, Mode, SwitchCase
-from mailboxes.problems import UNREADABLE_SECRET, NotConfigured, explain
+from mailboxes.addresses.askers import Askers, CannotAsk, told
+from mailboxes.models import CaseAddress, SwitchCase
 from mailboxes.switches.refusing import note
 from meshportal.audit import services as audit
 from meshportal.audit.actors import Actor
 from meshportal.core.acts import Refused
-from meshportal.core.crypto import CannotUnseal
 from meshportal.mesh import errors
 
 
@@ -25,23 +22,8 @@ def look_up(*, actor: Actor, case: SwitchCase) -> str:
     addresses = list(case.addresses.all())
     if not addresses:
         raise Refused("Enter at least one workflow first.")
-    boxes = Mailbox.objects.filter(team=case.team_id, environment=case.environment).exclude(mode=Mode.PAUSED)
-    mailbox = boxes.select_related("identity").filter(identity__isnull=False).order_by("pk").first()
-    if mailbox is None:
-        raise Refused("No mailbox of this team can ask MESH: it takes one with a certificate that is not paused.")
-    answered: list[tuple[CaseAddress, list[str]]] = []
-    try:
-        client = connections.client_for(mailbox, somebody_waits=True)
-        for address in addresses:
-            found = client.lookup(case.organisation.ods_code, address.workflow_id)
-            answered.append((address, sorted({one.mailbox_id.strip().upper() for one in found})))
-    except NotConfigured as error:
-        raise Refused(f"{error.problem.sentence} {error.problem.advice}") from None
-    except CannotUnseal:
-        raise Refused(f"{UNREADABLE_SECRET.sentence} {UNREADABLE_SECRET.advice}") from None
-    except errors.MeshError as error:
-        problem = explain(error, host=settings.MESH_URLS[mailbox.environment].removeprefix("https://"))
-        raise Refused(f"MESH could not be asked. {problem.sentence} {problem.advice}") from None
+    askers = Askers(case.environment, [case.team_id])
+    answered = [(address, sorted(_names(askers, case, address.workflow_id))) for address in addresses]
     said = [f"{address.workflow_id}: {', '.join(names) or 'none'}" for address, names in answered]
     now = timezone.now()
     with transaction.atomic():
@@ -53,3 +35,15 @@ def look_up(*, actor: Actor, case: SwitchCase) -> str:
         note(case, "looked_up", actor=actor, words="; ".join(said))
         audit.record(actor=actor, action="switch.looked_up", target=case, team=case.team, after={"answers": said})
     return f"MESH answers: {'; '.join(said)}."
+
+
+def _names(askers: Askers, case: SwitchCase, workflow_id: str) -> set[str]:
+    try:
+        found = askers.ask([case.team_id], lambda client: client.lookup(case.ods_code, workflow_id))
+    except CannotAsk as error:
+        problem = error.problem
+    except errors.MeshError as error:
+        problem = told(error, case.environment)
+    else:
+        return {one.mailbox_id.strip().upper() for one in found}
+    raise Refused(f"MESH could not be asked. {problem.sentence} {problem.advice}")

@@ -49,7 +49,7 @@ def book_counts() -> dict[str, Any]:
     return {
         "answered": AddressPair.objects.filter(answered_at__gt=now - timedelta(hours=12)).count(),
         "answers": AddressAnswer.objects.count(),
-        "failed": AddressAnswer.objects.filter(results__isnull=True).count(),
+        "failed": list(AddressAnswer.objects.filter(results__isnull=True).values_list("problem_code", "problem")),
         "due": AddressPair.objects.filter(next_lookup_at__lte=now).count(),
         "leased": AddressPair.objects.filter(lease_until__gt=now).count(),
         "searched": WorkflowSearch.objects.filter(searched_at__isnull=False).count(),
